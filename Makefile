@@ -1,0 +1,61 @@
+# Everything runs from a virtual environment of its own, .venv, built from the hash-locked requirements.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
+PYTHON := python3
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test berka check format lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## Make .venv with the pinned packages
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Start a throw-away stack, move money through faults, prove the ledger, stop
+	$(BIN)/transfers demo
+
+run: $(STAMP) ## Start the local stack and keep it up until Ctrl-C
+	$(BIN)/transfers dev
+
+test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
+	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)
+
+check: $(STAMP) ## Lint, types, import rules, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.support.check_migrations
+
+format: $(STAMP) ## Format and fix what can be fixed safely
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## Refresh the pinned requirements from pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --custom-compile-command "make lock" \
+		--extra embedded --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --custom-compile-command "make lock" \
+		--constraint requirements/dev.txt pyproject.toml --output-file requirements/production.txt
+
+clean: ## Remove the environment and caches (the local stack's data in .local stays)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

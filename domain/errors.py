@@ -1,0 +1,286 @@
+"""Errors of the domain: one base class, a stable code for each, typed fields.
+
+Only ``api.problems`` knows which HTTP status a code has, and only ``activities`` know which may be
+retried. A code, once published, keeps its meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """Base of all errors that this service raises on purpose."""
+
+    code: ClassVar[str] = "internal_error"
+
+    @property
+    def message(self) -> str:
+        """What is wrong and what would be right, in one or two sentences."""
+        return str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One field of a request that is not as it should be."""
+
+    field: str
+    code: str
+    message: str
+
+
+class ValidationFailed(DomainError):
+    """The request is understood but not valid; nothing was recorded."""
+
+    code = "validation_failed"
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{p.field}: {p.message}" for p in self.problems))
+
+
+class NotFound(DomainError):
+    """Base of what does not exist, or belongs to another tenant: callers cannot tell which."""
+
+
+class UserNotFound(NotFound):
+    """No such user in this tenant."""
+
+    code = "user_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No user {reference!r}.")
+
+
+class AccountNotFound(NotFound):
+    """No such account in this tenant."""
+
+    code = "account_not_found"
+
+    def __init__(self, reference: str, *, field: str | None = None) -> None:
+        self.field = field
+        where = f" (named as {field})" if field else ""
+        super().__init__(
+            f"No account {reference!r}{where}. An account is named by its UUID, "
+            "its account number, or ext:<external_id>."
+        )
+
+
+class TransferNotFound(NotFound):
+    """No such transfer in this tenant."""
+
+    code = "transfer_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No transfer {reference!r}.")
+
+
+class ApiKeyNotFound(NotFound):
+    """No such API key."""
+
+    code = "api_key_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No API key {reference!r}.")
+
+
+class SameAccount(DomainError):
+    """Source and destination are one account."""
+
+    code = "same_account"
+
+    def __init__(self) -> None:
+        super().__init__("Source and destination are the same account; name two different ones.")
+
+
+class CurrencyMismatch(DomainError):
+    """Amounts or accounts of two currencies meet."""
+
+    code = "currency_mismatch"
+
+    def __init__(self, *, expected: str, actual: str, field: str | None = None) -> None:
+        self.expected = expected
+        self.actual = actual
+        subject = f"The {field} account holds" if field else "The other side is in"
+        super().__init__(f"{subject} {actual}, and the transfer is in {expected}.")
+
+
+class IdempotencyKeyReused(DomainError):
+    """The key was used before, for another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Idempotency-Key {key!r} was used before with another request. "
+            "Repeat that request unchanged, or take a new key for this one."
+        )
+
+
+class TransferRefusal(DomainError):
+    """Base of the reasons for which a recorded transfer fails."""
+
+
+class InsufficientFunds(TransferRefusal):
+    """The source has less available than the transfer needs."""
+
+    code = "insufficient_funds"
+
+    def __init__(self, *, available_minor: int, amount_minor: int, currency: str) -> None:
+        super().__init__(
+            f"The source account has {available_minor} {currency} (minor units) available, "
+            f"and the transfer needs {amount_minor}."
+        )
+
+
+class AccountFrozen(TransferRefusal):
+    """An account of the transfer is frozen."""
+
+    code = "account_frozen"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"Account {reference} is frozen; unfreeze it first.")
+
+
+class AccountClosed(TransferRefusal):
+    """An account is closed, for ever."""
+
+    code = "account_closed"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"Account {reference} is closed; a closed account stays closed.")
+
+
+class BalanceOutOfRange(TransferRefusal):
+    """A balance would need more digits than the ledger keeps."""
+
+    code = "balance_out_of_range"
+
+    def __init__(self) -> None:
+        super().__init__("The resulting balance would have more than 38 digits.")
+
+
+class TransferCancelled(TransferRefusal):
+    """An operator cancelled the transfer's workflow before the money was posted."""
+
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The transfer was cancelled before it was posted.")
+
+
+class WorkflowTerminated(TransferRefusal):
+    """The transfer's workflow ended, by force or by loss, before the money was posted."""
+
+    code = "workflow_terminated"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The transfer's workflow ended ({status}) before it was posted.")
+
+
+class ExternalIdTaken(DomainError):
+    """Another object of this tenant has the external id."""
+
+    code = "external_id_taken"
+
+    def __init__(self, external_id: str | None = None) -> None:
+        named = f" {external_id!r}" if external_id else ""
+        super().__init__(f"The external_id{named} belongs to another object of this tenant.")
+
+
+class AccountNotEmpty(DomainError):
+    """An account with a balance or open holds was to be closed."""
+
+    code = "account_not_empty"
+
+    def __init__(self, *, posted_minor: int, held_minor: int) -> None:
+        super().__init__(
+            f"To be closed, an account needs a zero balance and no holds; this one has "
+            f"posted {posted_minor} and held {held_minor} (minor units)."
+        )
+
+
+class OverdraftLimitInUse(DomainError):
+    """The new overdraft limit is lower than what the account already uses."""
+
+    code = "overdraft_limit_in_use"
+
+    def __init__(self, *, minimum_minor: int) -> None:
+        super().__init__(
+            f"The account already uses its overdraft; the limit can be {minimum_minor} "
+            "(minor units) at the lowest."
+        )
+
+
+class SystemAccountProtected(DomainError):
+    """A settlement account cannot be changed by callers."""
+
+    code = "system_account_protected"
+
+    def __init__(self) -> None:
+        super().__init__("Settlement accounts are kept by the service and cannot be changed.")
+
+
+class AccountNumberTaken(DomainError):
+    """A newly drawn account number already exists; draw another."""
+
+    code = "account_number_taken"
+
+
+class IllegalTransition(DomainError):
+    """A transfer was asked to go to a stage that its present one does not lead to."""
+
+    code = "illegal_transition"
+
+    def __init__(self, *, current: str, target: str) -> None:
+        super().__init__(f"A transfer in stage {current} cannot go to {target}.")
+
+
+class LedgerRuleViolated(DomainError):
+    """The database refused a change that would break the ledger."""
+
+    code = "ledger_rule_violated"
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        super().__init__(f"The ledger's rule {rule} refuses this change.")
+
+
+class Unauthenticated(DomainError):
+    """No API key was sent, or one that is not valid."""
+
+    code = "unauthenticated"
+
+
+class ScopeMissing(DomainError):
+    """The API key may not do this."""
+
+    code = "scope_missing"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This API key lacks the scope {scope}.")
+
+
+class ServiceUnavailable(DomainError):
+    """Base of what passes by itself: the same request, sent again later, gets its outcome."""
+
+    retry_after: ClassVar[timedelta] = timedelta(seconds=1)
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    """PostgreSQL cannot be reached, or ended the work before it was done."""
+
+    code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot be reached just now; send the same request again.")
+
+
+class TemporalUnavailable(ServiceUnavailable):
+    """Temporal cannot be reached."""
+
+    code = "temporal_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("Temporal cannot be reached just now; send the same request again.")

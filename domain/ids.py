@@ -1,0 +1,30 @@
+"""Identifiers. Ids are UUIDs, version 7 where this service makes them, so that they sort by age."""
+
+import re
+from typing import Final, NewType
+from uuid import UUID
+
+TenantId = NewType("TenantId", UUID)
+UserId = NewType("UserId", UUID)
+AccountId = NewType("AccountId", UUID)
+TransferId = NewType("TransferId", UUID)
+EntryId = NewType("EntryId", UUID)
+HoldId = NewType("HoldId", UUID)
+ApiKeyId = NewType("ApiKeyId", UUID)
+
+_CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def parse_uuid(text: str) -> UUID | None:
+    """Read a UUID in its canonical form of 36 characters; anything else is ``None``.
+
+    Notes
+    -----
+    Stricter than ``uuid.UUID``, which also takes braces, URNs and missing hyphens.
+    """
+    return UUID(text) if _CANONICAL_UUID.fullmatch(text) else None
+
+
+def workflow_id(tenant_id: TenantId, idempotency_key: str) -> str:
+    """Name the one workflow that serves an idempotency key of a tenant."""
+    return f"{tenant_id}:{idempotency_key}"

@@ -1,0 +1,31 @@
+"""Every limit that callers can meet, by name. Units stand last in a name."""
+
+from typing import Final
+
+AMOUNT_MINIMUM_MINOR: Final = 1
+AMOUNT_MAXIMUM_MINOR: Final = 10**30
+"""Largest amount of one transfer, and largest overdraft limit, in minor units."""
+
+BALANCE_DIGITS: Final = 38
+"""Digits of a balance: what ``NUMERIC(38, 0)`` holds."""
+
+IDEMPOTENCY_KEY_LENGTH_MAXIMUM: Final = 200
+EXTERNAL_ID_LENGTH_MAXIMUM: Final = 200
+NAME_LENGTH_MAXIMUM: Final = 200
+DESCRIPTION_LENGTH_MAXIMUM: Final = 1_000
+
+METADATA_ENTRIES_MAXIMUM: Final = 50
+METADATA_DEPTH_MAXIMUM: Final = 5
+METADATA_BYTES_MAXIMUM: Final = 16 * 1024
+"""Size of metadata as compact JSON in UTF-8."""
+
+REQUEST_BODY_BYTES_MAXIMUM: Final = 64 * 1024
+
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAXIMUM: Final = 200
+
+WAIT_SECONDS_DEFAULT: Final = 10
+WAIT_SECONDS_MAXIMUM: Final = 30
+
+EFFECTIVE_AT_YEAR_MINIMUM: Final = 1900
+EFFECTIVE_AT_YEAR_MAXIMUM: Final = 2200

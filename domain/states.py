@@ -1,0 +1,77 @@
+"""States and stages of a transfer, and the one table of allowed changes."""
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from domain.errors import IllegalTransition
+
+
+class ProcessState(StrEnum):
+    """What a client needs to know of a transfer."""
+
+    PROCESSING = "PROCESSING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+
+
+class TransferStage(StrEnum):
+    """How far a transfer has come."""
+
+    ACCEPTED = "ACCEPTED"
+    """Durable in Temporal; the ledger does not know of it yet."""
+    RESERVED = "RESERVED"
+    """The source's funds are held."""
+    POSTED = "POSTED"
+    """The entries stand in the ledger: the money has moved."""
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    """Refused or compensated: no entry, no open hold."""
+
+
+class Step(StrEnum):
+    """A repeatable step of the saga. (transfer, step) is unique in the database."""
+
+    ACCEPT = "accept"
+    RESERVE = "reserve"
+    POST = "post"
+    FINALISE = "finalise"
+    RELEASE = "release"
+
+
+TRANSITIONS: Final = MappingProxyType(
+    {
+        TransferStage.ACCEPTED: frozenset({TransferStage.RESERVED, TransferStage.FAILED}),
+        TransferStage.RESERVED: frozenset({TransferStage.POSTED, TransferStage.FAILED}),
+        TransferStage.POSTED: frozenset({TransferStage.COMPLETED}),
+        TransferStage.COMPLETED: frozenset[TransferStage](),
+        TransferStage.FAILED: frozenset[TransferStage](),
+    }
+)
+
+_STATE_OF_STAGE: Final = MappingProxyType(
+    {
+        TransferStage.ACCEPTED: ProcessState.PROCESSING,
+        TransferStage.RESERVED: ProcessState.PROCESSING,
+        TransferStage.POSTED: ProcessState.PROCESSING,
+        TransferStage.COMPLETED: ProcessState.SUCCESS,
+        TransferStage.FAILED: ProcessState.FAILED,
+    }
+)
+
+
+def state_of(stage: TransferStage) -> ProcessState:
+    """Tell the state that a stage belongs to."""
+    return _STATE_OF_STAGE[stage]
+
+
+def require_transition(current: TransferStage, target: TransferStage) -> None:
+    """Hold a change of stage against the table.
+
+    Raises
+    ------
+    IllegalTransition
+        The table does not lead from ``current`` to ``target``.
+    """
+    if target not in TRANSITIONS[current]:
+        raise IllegalTransition(current=current, target=target)
