@@ -1,0 +1,166 @@
+"""Balances in SQL: the rows that every movement of money locks, in the order of account ids."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, Uuid, bindparam, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.accounts import AccountStatus, Balance
+from domain.errors import LedgerRuleViolated
+from domain.ids import AccountId, TenantId
+from persistence.tables import balances
+
+BALANCE_COLUMNS: Final = (
+    balances.c.account_id,
+    balances.c.currency,
+    balances.c.status,
+    balances.c.posted_minor,
+    balances.c.held_minor,
+    balances.c.overdraft_limit_minor,
+    balances.c.last_sequence,
+)
+
+# Built once: SQLAlchemy then finds the compiled statement by identity.
+_LOCKED_SOURCE = (
+    select(*BALANCE_COLUMNS)
+    .where(
+        balances.c.account_id == bindparam("source_id", type_=Uuid),
+        balances.c.tenant_id == bindparam("tenant", type_=Uuid),
+    )
+    .with_for_update(key_share=True)
+    .cte("source")
+)
+_SOURCE_AND_DESTINATION: Final = union_all(
+    select(_LOCKED_SOURCE),
+    select(*BALANCE_COLUMNS).where(
+        balances.c.account_id == bindparam("destination_id", type_=Uuid),
+        balances.c.tenant_id == bindparam("tenant", type_=Uuid),
+    ),
+)
+
+
+class BalanceRepository:
+    """Rows of ``balances``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def lock(
+        self, tenant_id: TenantId, account_ids: Collection[AccountId]
+    ) -> dict[AccountId, Balance]:
+        """Lock balances until the transaction ends.
+
+        Notes
+        -----
+        The rows are locked in the order of their account ids, so that two transactions that want
+        the same accounts cannot wait for each other.
+        """
+        result = await self._connection.execute(
+            select(*BALANCE_COLUMNS)
+            .where(balances.c.tenant_id == tenant_id, balances.c.account_id.in_(account_ids))
+            .order_by(balances.c.account_id)
+            .with_for_update(key_share=True)
+        )
+        found = [balance_from(row) for row in result.mappings()]
+        return {balance.account_id: balance for balance in found}
+
+    async def lock_source(
+        self, tenant_id: TenantId, *, source: AccountId, destination: AccountId
+    ) -> tuple[Balance, Balance]:
+        """Lock the source's balance and read the destination's, which stays unlocked."""
+        result = await self._connection.execute(
+            _SOURCE_AND_DESTINATION,
+            {"tenant": tenant_id, "source_id": source, "destination_id": destination},
+        )
+        found = {row["account_id"]: balance_from(row) for row in result.mappings()}
+        return found[source], found[destination]
+
+    async def read(self, tenant_id: TenantId, account_id: AccountId) -> Balance | None:
+        """Read one balance without a lock."""
+        result = await self._connection.execute(
+            select(*BALANCE_COLUMNS).where(
+                balances.c.tenant_id == tenant_id, balances.c.account_id == account_id
+            )
+        )
+        row = result.mappings().one_or_none()
+        return None if row is None else balance_from(row)
+
+    async def insert(
+        self,
+        *,
+        account_id: AccountId,
+        tenant_id: TenantId,
+        currency: str,
+        kind: str,
+        overdraft_limit_minor: int | None,
+    ) -> None:
+        """Open an account's balance at zero."""
+        await self._connection.execute(
+            balances.insert().values(
+                account_id=account_id,
+                tenant_id=tenant_id,
+                currency=currency,
+                kind=kind,
+                overdraft_limit_minor=overdraft_limit_minor,
+            )
+        )
+
+    async def change_held(self, account_id: AccountId, *, by_minor: int) -> None:
+        """Raise or lower what is held; the row must be locked.
+
+        Raises
+        ------
+        LedgerRuleViolated
+            Less than zero would be held, or more than is available.
+        """
+        await self._update_one(
+            update(balances)
+            .where(balances.c.account_id == account_id)
+            .values(held_minor=balances.c.held_minor + by_minor)
+        )
+
+    async def store(self, changed: Sequence[Balance]) -> None:
+        """Write balances that were locked and changed by a posting."""
+        for balance in changed:
+            await self._update_one(
+                update(balances)
+                .where(balances.c.account_id == balance.account_id)
+                .values(
+                    posted_minor=balance.posted_minor,
+                    held_minor=balance.held_minor,
+                    last_sequence=balance.last_sequence,
+                )
+            )
+
+    async def set_status(self, account_id: AccountId, status: AccountStatus) -> None:
+        """Change whether money may move; the row must be locked."""
+        await self._update_one(
+            update(balances).where(balances.c.account_id == account_id).values(status=status)
+        )
+
+    async def set_overdraft_limit(self, account_id: AccountId, limit_minor: int) -> None:
+        """Change the overdraft limit; the row must be locked."""
+        await self._update_one(
+            update(balances)
+            .where(balances.c.account_id == account_id)
+            .values(overdraft_limit_minor=limit_minor)
+        )
+
+    async def _update_one(self, statement: Any) -> None:
+        result = await self._connection.execute(statement)
+        if result.rowcount != 1:
+            raise LedgerRuleViolated("balances_pkey")
+
+
+def balance_from(row: RowMapping) -> Balance:
+    """Read a balance from a row that holds ``BALANCE_COLUMNS``."""
+    return Balance(
+        account_id=AccountId(row["account_id"]),
+        currency=row["currency"],
+        status=AccountStatus(row["status"]),
+        posted_minor=row["posted_minor"],
+        held_minor=row["held_minor"],
+        overdraft_limit_minor=row["overdraft_limit_minor"],
+        last_sequence=row["last_sequence"],
+    )

@@ -1,0 +1,75 @@
+"""Holds in SQL."""
+
+from datetime import datetime
+
+from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.accounts import Balance
+from domain.errors import LedgerRuleViolated
+from domain.ids import AccountId, HoldId, TenantId, TransferId
+from domain.money import Money
+from domain.transfers import HoldStatus
+from persistence.tables import holds
+
+
+class HoldRepository:
+    """Rows of ``holds``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def insert(
+        self,
+        *,
+        hold_id: HoldId,
+        tenant_id: TenantId,
+        transfer_id: TransferId,
+        balance: Balance,
+        money: Money,
+    ) -> None:
+        """Open the hold of a transfer on an account whose balance is locked.
+
+        Raises
+        ------
+        LedgerRuleViolated
+            The transfer has a hold already.
+        """
+        await self._connection.execute(
+            insert(holds).values(
+                id=hold_id,
+                tenant_id=tenant_id,
+                transfer_id=transfer_id,
+                account_id=balance.account_id,
+                currency=money.currency,
+                amount_minor=money.amount_minor,
+                status=HoldStatus.HELD,
+            )
+        )
+
+    async def close(self, transfer_id: TransferId, status: HoldStatus) -> None:
+        """Capture or release the open hold of a transfer.
+
+        Raises
+        ------
+        LedgerRuleViolated
+            The transfer has no open hold.
+        """
+        result = await self._connection.execute(
+            update(holds)
+            .where(holds.c.transfer_id == transfer_id, holds.c.status == HoldStatus.HELD.value)
+            .values(status=status, closed_at=func.now())
+        )
+        if result.rowcount != 1:
+            raise LedgerRuleViolated("holds_transfer")
+
+    async def held_as_of(self, account_id: AccountId, as_of: datetime) -> int:
+        """Sum the holds of an account that were open at a time, in minor units."""
+        held = await self._connection.scalar(
+            select(func.coalesce(func.sum(holds.c.amount_minor), 0)).where(
+                holds.c.account_id == account_id,
+                holds.c.created_at <= as_of,
+                or_(holds.c.closed_at.is_(None), holds.c.closed_at > as_of),
+            )
+        )
+        return int(held or 0)

@@ -1,0 +1,40 @@
+"""Idempotency keys in SQL: one row a key and tenant, for ever."""
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.ids import TenantId
+from persistence.tables import idempotency_keys
+
+
+class IdempotencyKeyRepository:
+    """Rows of ``idempotency_keys``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def claim(
+        self, tenant_id: TenantId, key: str, *, operation: str, fingerprint: bytes
+    ) -> bool:
+        """Take a key, and tell whether it was free.
+
+        Notes
+        -----
+        Where another transaction is just claiming the key, this one waits for its end.
+        """
+        result = await self._connection.execute(
+            insert(idempotency_keys)
+            .values(tenant_id=tenant_id, key=key, operation=operation, fingerprint=fingerprint)
+            .on_conflict_do_nothing(index_elements=["tenant_id", "key"])
+        )
+        return result.rowcount == 1
+
+    async def fingerprint(self, tenant_id: TenantId, key: str) -> bytes | None:
+        """Read the fingerprint of the request that took a key; ``None`` where it is free."""
+        fingerprint = await self._connection.scalar(
+            select(idempotency_keys.c.fingerprint).where(
+                idempotency_keys.c.tenant_id == tenant_id, idempotency_keys.c.key == key
+            )
+        )
+        return None if fingerprint is None else bytes(fingerprint)

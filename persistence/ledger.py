@@ -1,0 +1,149 @@
+"""Ledger entries in SQL. They are only ever added."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import RowMapping, case, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.ids import AccountId, EntryId, TenantId, TransferId
+from domain.ledger import EntryDirection, LedgerEntry
+from persistence.tables import ledger_entries
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to be written; the database dates it."""
+
+    id: EntryId
+    account_id: AccountId
+    sequence: int
+    direction: EntryDirection
+    balance_after_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries of an account a list holds.
+
+    Parameters
+    ----------
+    effective_from
+        Inclusive.
+    effective_to
+        Exclusive.
+    ascending
+        Oldest first; else newest first.
+    """
+
+    effective_from: datetime | None = None
+    effective_to: datetime | None = None
+    ascending: bool = False
+
+
+class LedgerRepository:
+    """Rows of ``ledger_entries``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def append(
+        self,
+        entries: Sequence[NewEntry],
+        *,
+        tenant_id: TenantId,
+        transfer_id: TransferId,
+        amount_minor: int,
+        currency: str,
+        effective_at: datetime,
+    ) -> None:
+        """Write the entries of one posting; the balances of their accounts must be locked.
+
+        Raises
+        ------
+        LedgerRuleViolated
+            A sequence is not the next one, a resulting balance does not follow from the entry
+            before, or (at commit) debits and credits differ.
+        """
+        await self._connection.execute(
+            insert(ledger_entries).values(
+                [
+                    {
+                        "id": entry.id,
+                        "tenant_id": tenant_id,
+                        "transfer_id": transfer_id,
+                        "account_id": entry.account_id,
+                        "sequence": entry.sequence,
+                        "direction": entry.direction,
+                        "amount_minor": amount_minor,
+                        "currency": currency,
+                        "balance_after_minor": entry.balance_after_minor,
+                        "effective_at": effective_at,
+                    }
+                    for entry in entries
+                ]
+            )
+        )
+
+    async def of_transfer(self, tenant_id: TenantId, transfer_id: TransferId) -> list[LedgerEntry]:
+        """Read the entries of a transfer, debits first."""
+        result = await self._connection.execute(
+            select(ledger_entries)
+            .where(
+                ledger_entries.c.tenant_id == tenant_id,
+                ledger_entries.c.transfer_id == transfer_id,
+            )
+            .order_by(ledger_entries.c.direction.desc(), ledger_entries.c.id)
+        )
+        return [_entry(row) for row in result.mappings()]
+
+    async def of_account(
+        self, account_id: AccountId, wanted: EntryFilter, *, after: int | None, limit: int
+    ) -> list[LedgerEntry]:
+        """Read entries of an account in the order of their sequence, from just behind ``after``."""
+        sequence = ledger_entries.c.sequence
+        statement = select(ledger_entries).where(ledger_entries.c.account_id == account_id)
+        if wanted.effective_from is not None:
+            statement = statement.where(ledger_entries.c.effective_at >= wanted.effective_from)
+        if wanted.effective_to is not None:
+            statement = statement.where(ledger_entries.c.effective_at < wanted.effective_to)
+        if after is not None:
+            statement = statement.where(sequence > after if wanted.ascending else sequence < after)
+        result = await self._connection.execute(
+            statement.order_by(sequence if wanted.ascending else sequence.desc()).limit(limit)
+        )
+        return [_entry(row) for row in result.mappings()]
+
+    async def posted_as_of(self, account_id: AccountId, as_of: datetime) -> int:
+        """Sum the entries of an account that are effective at or before a time, in minor units."""
+        signed = case(
+            (
+                ledger_entries.c.direction == EntryDirection.CREDIT.value,
+                ledger_entries.c.amount_minor,
+            ),
+            else_=-ledger_entries.c.amount_minor,
+        )
+        posted = await self._connection.scalar(
+            select(func.coalesce(func.sum(signed), 0)).where(
+                ledger_entries.c.account_id == account_id,
+                ledger_entries.c.effective_at <= as_of,
+            )
+        )
+        return int(posted or 0)
+
+
+def _entry(row: RowMapping) -> LedgerEntry:
+    return LedgerEntry(
+        id=EntryId(row["id"]),
+        tenant_id=TenantId(row["tenant_id"]),
+        transfer_id=TransferId(row["transfer_id"]),
+        account_id=AccountId(row["account_id"]),
+        sequence=row["sequence"],
+        direction=EntryDirection(row["direction"]),
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        balance_after_minor=row["balance_after_minor"],
+        effective_at=row["effective_at"],
+        created_at=row["created_at"],
+    )

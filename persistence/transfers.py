@@ -1,0 +1,283 @@
+"""Transfers and their log of stages in SQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    RowMapping,
+    Select,
+    cast,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.errors import LedgerRuleViolated
+from domain.ids import AccountId, TenantId, TransferId
+from domain.money import Money
+from domain.states import ProcessState, Step, TransferStage, require_transition, state_of
+from domain.transfers import Failure, Transfer, TransferEvent, TransferOrder, TransferType
+from persistence.tables import transfer_events, transfers
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFilter:
+    """Which transfers a list holds; ``None`` does not restrict.
+
+    Parameters
+    ----------
+    created_from
+        Inclusive.
+    created_to
+        Exclusive.
+    """
+
+    state: ProcessState | None = None
+    type: TransferType | None = None
+    account_id: AccountId | None = None
+    idempotency_key: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+class TransferRepository:
+    """Rows of ``transfers`` and ``transfer_events``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def insert(
+        self, order: TransferOrder, *, stage: TransferStage, failure: Failure | None
+    ) -> Transfer:
+        """Record an order whose idempotency key is claimed, with the log of its first stages."""
+        is_final = state_of(stage) is not ProcessState.PROCESSING
+        result = await self._connection.execute(
+            insert(transfers)
+            .values(
+                id=order.id,
+                tenant_id=order.tenant_id,
+                idempotency_key=order.idempotency_key,
+                fingerprint=order.fingerprint,
+                type=order.type,
+                state=state_of(stage),
+                stage=stage,
+                source_account_id=order.source_account_id,
+                destination_account_id=order.destination_account_id,
+                amount_minor=order.money.amount_minor,
+                currency=order.money.currency,
+                description=order.description,
+                metadata=dict(order.metadata),
+                failure_code=failure.code if failure else None,
+                failure_message=failure.message if failure else None,
+                effective_at=func.coalesce(
+                    cast(literal(order.effective_at), DateTime(timezone=True)), func.now()
+                ),
+                completed_at=func.now() if is_final else None,
+            )
+            .returning(transfers)
+        )
+        transfer = _transfer(result.mappings().one())
+        await self._connection.execute(
+            insert(transfer_events).values(
+                [
+                    _event(transfer, 1, Step.ACCEPT, TransferStage.ACCEPTED, None),
+                    _event(transfer, 2, Step.RESERVE, stage, failure),
+                ]
+            )
+        )
+        return transfer
+
+    async def lock(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
+        """Read a transfer and lock it until the transaction ends."""
+        return await self._one(
+            select(transfers)
+            .where(transfers.c.tenant_id == tenant_id, transfers.c.id == transfer_id)
+            .with_for_update(key_share=True)
+        )
+
+    async def advance(
+        self,
+        transfer: Transfer,
+        step: Step,
+        stage: TransferStage,
+        *,
+        failure: Failure | None = None,
+    ) -> Transfer:
+        """Bring a locked transfer to its next stage, and log that.
+
+        Raises
+        ------
+        IllegalTransition
+            The stage does not follow from the present one.
+        LedgerRuleViolated
+            The step was done before, or the transfer is final.
+        """
+        require_transition(transfer.stage, stage)
+        is_final = state_of(stage) is not ProcessState.PROCESSING
+        result = await self._connection.execute(
+            update(transfers)
+            .where(transfers.c.id == transfer.id, transfers.c.stage == transfer.stage.value)
+            .values(
+                state=state_of(stage),
+                stage=stage,
+                failure_code=failure.code if failure else None,
+                failure_message=failure.message if failure else None,
+                updated_at=func.now(),
+                completed_at=func.now() if is_final else None,
+            )
+            .returning(transfers)
+        )
+        row = result.mappings().one_or_none()
+        if row is None:
+            raise LedgerRuleViolated("transfers_stage_of_state")
+        sequence = (
+            select(func.max(transfer_events.c.sequence) + 1)
+            .where(transfer_events.c.transfer_id == transfer.id)
+            .scalar_subquery()
+        )
+        await self._connection.execute(
+            insert(transfer_events).values(_event(transfer, sequence, step, stage, failure))
+        )
+        return _transfer(row)
+
+    async def get(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
+        """Read one transfer."""
+        return await self._one(
+            select(transfers).where(
+                transfers.c.tenant_id == tenant_id, transfers.c.id == transfer_id
+            )
+        )
+
+    async def get_by_key(self, tenant_id: TenantId, key: str) -> Transfer | None:
+        """Read the transfer of an idempotency key."""
+        return await self._one(
+            select(transfers).where(
+                transfers.c.tenant_id == tenant_id, transfers.c.idempotency_key == key
+            )
+        )
+
+    async def page(
+        self, tenant_id: TenantId, wanted: TransferFilter, *, after: UUID | None, limit: int
+    ) -> list[Transfer]:
+        """Read transfers, newest first, from just behind ``after``."""
+        conditions: list[ColumnElement[bool]] = [transfers.c.tenant_id == tenant_id]
+        if wanted.state is not None:
+            conditions.append(transfers.c.state == wanted.state.value)
+        if wanted.type is not None:
+            conditions.append(transfers.c.type == wanted.type.value)
+        if wanted.account_id is not None:
+            conditions.append(
+                or_(
+                    transfers.c.source_account_id == wanted.account_id,
+                    transfers.c.destination_account_id == wanted.account_id,
+                )
+            )
+        if wanted.idempotency_key is not None:
+            conditions.append(transfers.c.idempotency_key == wanted.idempotency_key)
+        if wanted.created_from is not None:
+            conditions.append(transfers.c.created_at >= wanted.created_from)
+        if wanted.created_to is not None:
+            conditions.append(transfers.c.created_at < wanted.created_to)
+        if after is not None:
+            conditions.append(transfers.c.id < after)
+        result = await self._connection.execute(
+            select(transfers).where(*conditions).order_by(transfers.c.id.desc()).limit(limit)
+        )
+        return [_transfer(row) for row in result.mappings()]
+
+    async def events(self, transfer_id: TransferId) -> list[TransferEvent]:
+        """Read the log of a transfer, oldest first."""
+        result = await self._connection.execute(
+            select(transfer_events)
+            .where(transfer_events.c.transfer_id == transfer_id)
+            .order_by(transfer_events.c.sequence)
+        )
+        return [
+            TransferEvent(
+                transfer_id=TransferId(row["transfer_id"]),
+                sequence=row["sequence"],
+                step=Step(row["step"]),
+                stage=TransferStage(row["stage"]),
+                cause=row["cause"],
+                occurred_at=row["occurred_at"],
+            )
+            for row in result.mappings()
+        ]
+
+    async def unfinished(self, *, idle_seconds: float, limit: int) -> Sequence[Transfer]:
+        """Read PROCESSING transfers of all tenants that have not moved for a while, oldest first.
+
+        Parameters
+        ----------
+        idle_seconds
+            Only transfers whose last change is longer ago.
+        """
+        result = await self._connection.execute(
+            select(transfers)
+            .where(
+                transfers.c.state == ProcessState.PROCESSING.value,
+                transfers.c.updated_at
+                < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds),
+            )
+            .order_by(transfers.c.updated_at)
+            .limit(limit)
+        )
+        return [_transfer(row) for row in result.mappings()]
+
+    async def _one(self, statement: Select[Any]) -> Transfer | None:
+        result = await self._connection.execute(statement)
+        row = result.mappings().one_or_none()
+        return None if row is None else _transfer(row)
+
+
+def _event(
+    transfer: Transfer,
+    sequence: Any,
+    step: Step,
+    stage: TransferStage,
+    failure: Failure | None,
+) -> dict[str, Any]:
+    return {
+        "transfer_id": transfer.id,
+        "tenant_id": transfer.tenant_id,
+        "sequence": sequence,
+        "step": step,
+        "stage": stage,
+        "cause": failure.code if failure else None,
+    }
+
+
+def _transfer(row: RowMapping) -> Transfer:
+    failure = (
+        None
+        if row["failure_code"] is None
+        else Failure(code=row["failure_code"], message=row["failure_message"])
+    )
+    return Transfer(
+        id=TransferId(row["id"]),
+        tenant_id=TenantId(row["tenant_id"]),
+        idempotency_key=row["idempotency_key"],
+        fingerprint=bytes(row["fingerprint"]),
+        type=TransferType(row["type"]),
+        stage=TransferStage(row["stage"]),
+        source_account_id=AccountId(row["source_account_id"]),
+        destination_account_id=AccountId(row["destination_account_id"]),
+        money=Money(row["amount_minor"], row["currency"]),
+        description=row["description"],
+        metadata=row["metadata"],
+        failure=failure,
+        reversal_of=None if row["reversal_of"] is None else TransferId(row["reversal_of"]),
+        effective_at=row["effective_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        completed_at=row["completed_at"],
+    )
