@@ -1,7 +1,7 @@
 """Users, accounts, balances and how a request names an account."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 from domain.account_numbers import is_account_number, looks_like_account_number
 from domain.errors import AccountClosed, AccountFrozen, InsufficientFunds
 from domain.ids import AccountId, TenantId, UserId, parse_uuid
+from domain.ledger import EntryDirection
 from domain.limits import EXTERNAL_ID_LENGTH_MAXIMUM
 
 EXTERNAL_ID_PREFIX: Final = "ext:"
@@ -69,6 +70,23 @@ class Balance:
     def available_minor(self) -> int:
         """Posted minus held plus the overdraft limit; the limit counts 0 where there is none."""
         return self.posted_minor - self.held_minor + (self.overdraft_limit_minor or 0)
+
+    def after_entry(
+        self, direction: EntryDirection, amount_minor: int, *, captured_minor: int = 0
+    ) -> "Balance":
+        """Give the balance that results from the account's next ledger entry.
+
+        Parameters
+        ----------
+        captured_minor
+            Part of ``held_minor`` that the entry consumes.
+        """
+        return replace(
+            self,
+            posted_minor=self.posted_minor + direction.signed(amount_minor),
+            held_minor=self.held_minor - captured_minor,
+            last_sequence=self.last_sequence + 1,
+        )
 
     def require_active(self) -> None:
         """Refuse to move money into or out of an account that is not active.

@@ -189,6 +189,15 @@ class ExternalIdTaken(DomainError):
         super().__init__(f"The external_id{named} belongs to another object of this tenant.")
 
 
+class AccountAlreadyClosed(DomainError):
+    """A closed account was to be changed."""
+
+    code = "account_closed"
+
+    def __init__(self) -> None:
+        super().__init__("The account is closed; a closed account stays closed.")
+
+
 class AccountNotEmpty(DomainError):
     """An account with a balance or open holds was to be closed."""
 

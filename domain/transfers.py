@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from domain.accounts import AccountReference
+from domain.errors import DomainError
 from domain.ids import AccountId, HoldId, TenantId, TransferId, workflow_id
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, state_of
@@ -30,6 +32,33 @@ class Failure:
 
     code: str
     message: str
+
+    @staticmethod
+    def of(error: DomainError) -> "Failure":
+        """Record an error as the reason of a failure."""
+        return Failure(error.code, error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequest:
+    """What a client asks for, in the client's own names for accounts.
+
+    Parameters
+    ----------
+    source
+        Not for a DEPOSIT.
+    destination
+        Not for a WITHDRAWAL.
+    """
+
+    idempotency_key: str
+    type: TransferType
+    source: AccountReference | None
+    destination: AccountReference | None
+    money: Money
+    description: str | None
+    metadata: Mapping[str, Any]
+    effective_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

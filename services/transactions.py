@@ -1,0 +1,398 @@
+"""Transfers: from a client's request, through the steps of the saga, to the one outcome."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from domain.accounts import AccountKind, AccountReference
+from domain.errors import (
+    AccountNotFound,
+    CurrencyMismatch,
+    DomainError,
+    FieldProblem,
+    SameAccount,
+    TransferNotFound,
+    TransferRefusal,
+    ValidationFailed,
+)
+from domain.ids import TenantId, TransferId
+from domain.pages import Page
+from domain.states import Step, TransferStage
+from domain.transfers import (
+    Failure,
+    Transfer,
+    TransferEvent,
+    TransferOrder,
+    TransferRequest,
+    TransferType,
+)
+from persistence.accounts import AccountIdentity
+from persistence.database import Database, UnitOfWork
+from persistence.transfers import TransferFilter
+from services.balances import BalanceService
+from services.idempotency import IdempotencyService, fingerprint_of
+from services.identifiers import new_uuid
+from services.ledger import LedgerService
+
+_SIDES: Final = {
+    TransferType.INTERNAL: frozenset({"source", "destination"}),
+    TransferType.DEPOSIT: frozenset({"destination"}),
+    TransferType.WITHDRAWAL: frozenset({"source"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTransfer:
+    """A checked order, and the transfer that its key was used for before, if any."""
+
+    order: TransferOrder
+    earlier: Transfer | None
+
+
+class TransactionService:
+    """Checks requests, carries out the steps of transfers, and reads transfers.
+
+    Parameters
+    ----------
+    publish
+        Called with each transfer right after its change is committed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        idempotency: IdempotencyService,
+        balances: BalanceService,
+        ledger: LedgerService,
+        publish: Callable[[Transfer], None],
+    ) -> None:
+        self._database = database
+        self._idempotency = idempotency
+        self._balances = balances
+        self._ledger = ledger
+        self._publish = publish
+
+    async def prepare(self, tenant_id: TenantId, request: TransferRequest) -> PreparedTransfer:
+        """Check a request and find an earlier outcome of its key. Records nothing.
+
+        Raises
+        ------
+        ValidationFailed
+            The type and the named sides do not fit, or a side is a settlement account.
+        AccountNotFound
+            The tenant has no such account.
+        SameAccount
+            Source and destination are one.
+        CurrencyMismatch
+            An account's currency is not the transfer's.
+        IdempotencyKeyReused
+            The key was used for another request.
+        DatabaseUnavailable
+            No connection.
+        """
+        _require_sides(request)
+        async with self._database.reading() as unit_of_work:
+            source, destination = await self._identify(unit_of_work, tenant_id, request)
+            fingerprint = fingerprint_of(request, source=source.id, destination=destination.id)
+            earlier = await self._idempotency.find(
+                unit_of_work, tenant_id, request.idempotency_key, fingerprint
+            )
+        order = TransferOrder(
+            id=TransferId(new_uuid()),
+            tenant_id=tenant_id,
+            idempotency_key=request.idempotency_key,
+            fingerprint=fingerprint,
+            type=request.type,
+            source_account_id=source.id,
+            destination_account_id=destination.id,
+            money=request.money,
+            description=request.description,
+            metadata=request.metadata,
+            effective_at=request.effective_at,
+        )
+        return PreparedTransfer(order, earlier)
+
+    async def reserve(self, order: TransferOrder) -> Transfer:
+        """Record an order and hold its funds; a refused one is recorded as FAILED.
+
+        Returns
+        -------
+        Transfer
+            In stage RESERVED or FAILED; on a repeat, as it has become since.
+
+        Raises
+        ------
+        IdempotencyKeyReused
+            The key was used for another request.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; repeat the step.
+
+        Notes
+        -----
+        One transaction. Locks the source's balance. The claim of the key makes it repeatable.
+        """
+        async with self._database.transaction() as unit_of_work:
+            earlier = await self._idempotency.claim(unit_of_work, order)
+            if earlier is not None:
+                return earlier
+            try:
+                source = await self._balances.lock_reservable(unit_of_work, order)
+            except TransferRefusal as refusal:
+                transfer = await unit_of_work.transfers.insert(
+                    order, stage=TransferStage.FAILED, failure=Failure.of(refusal)
+                )
+            else:
+                transfer = await unit_of_work.transfers.insert(
+                    order, stage=TransferStage.RESERVED, failure=None
+                )
+                await self._balances.hold(unit_of_work, transfer, source)
+        self._publish(transfer)
+        return transfer
+
+    async def post(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
+        """Post the entries of a reserved transfer.
+
+        Returns
+        -------
+        Transfer
+            In stage POSTED; on a repeat, or where it was released, as it has become since.
+
+        Raises
+        ------
+        TransferNotFound
+            Nothing was reserved.
+        AccountClosed
+            One of the accounts was closed since the funds were reserved.
+        AccountFrozen
+            One of the accounts was frozen since.
+        BalanceOutOfRange
+            A balance would have too many digits.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; repeat the step.
+
+        Notes
+        -----
+        One transaction. Locks the transfer, then both balances in the order of their ids.
+        """
+        async with self._database.transaction() as unit_of_work:
+            transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
+            if transfer.stage is not TransferStage.RESERVED:
+                return transfer
+            await self._ledger.post(unit_of_work, transfer)
+            return await unit_of_work.transfers.advance(transfer, Step.POST, TransferStage.POSTED)
+
+    async def finalise(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
+        """Complete a posted transfer.
+
+        Returns
+        -------
+        Transfer
+            In stage COMPLETED, or FAILED where it was released before.
+
+        Raises
+        ------
+        TransferNotFound
+            Nothing was reserved.
+        IllegalTransition
+            The transfer is not posted.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; repeat the step.
+
+        Notes
+        -----
+        One transaction. Locks the transfer.
+        """
+        async with self._database.transaction() as unit_of_work:
+            transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
+            if not transfer.is_final:
+                transfer = await unit_of_work.transfers.advance(
+                    transfer, Step.FINALISE, TransferStage.COMPLETED
+                )
+        self._publish(transfer)
+        return transfer
+
+    async def compensate(
+        self, tenant_id: TenantId, transfer_id: TransferId, failure: Failure
+    ) -> Transfer:
+        """Bring an unfinished transfer to its one right end.
+
+        What is posted stays posted, and the transfer becomes SUCCESS. What is only reserved is
+        released, and the transfer becomes FAILED. What is final stays as it is.
+
+        Raises
+        ------
+        TransferNotFound
+            Nothing was reserved.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; repeat the step.
+
+        Notes
+        -----
+        One transaction. Decides under the transfer's lock from what the database says, so that it
+        may run beside any other step.
+        """
+        async with self._database.transaction() as unit_of_work:
+            transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
+            if transfer.stage is TransferStage.POSTED:
+                transfer = await unit_of_work.transfers.advance(
+                    transfer, Step.FINALISE, TransferStage.COMPLETED
+                )
+            elif transfer.stage is TransferStage.RESERVED:
+                await self._balances.release(unit_of_work, transfer)
+                transfer = await unit_of_work.transfers.advance(
+                    transfer, Step.RELEASE, TransferStage.FAILED, failure=failure
+                )
+        self._publish(transfer)
+        return transfer
+
+    async def get(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
+        """Read a transfer.
+
+        Raises
+        ------
+        TransferNotFound
+            The tenant has no such transfer, or it is accepted and not yet recorded.
+        """
+        async with self._database.reading() as unit_of_work:
+            transfer = await unit_of_work.transfers.get(tenant_id, transfer_id)
+        if transfer is None:
+            raise TransferNotFound(str(transfer_id))
+        return transfer
+
+    async def find_by_key(self, tenant_id: TenantId, key: str) -> Transfer | None:
+        """Read the transfer of an idempotency key; ``None`` where none is recorded."""
+        async with self._database.reading() as unit_of_work:
+            return await unit_of_work.transfers.get_by_key(tenant_id, key)
+
+    async def page(
+        self, tenant_id: TenantId, wanted: TransferFilter, *, after: UUID | None, limit: int
+    ) -> Page[Transfer]:
+        """Read a page of transfers, newest first."""
+        async with self._database.reading() as unit_of_work:
+            found = await unit_of_work.transfers.page(
+                tenant_id, wanted, after=after, limit=limit + 1
+            )
+        return Page.of(found, limit, lambda transfer: str(transfer.id))
+
+    async def events(self, tenant_id: TenantId, transfer_id: TransferId) -> list[TransferEvent]:
+        """Read the log of a transfer's stages, oldest first.
+
+        Raises
+        ------
+        TransferNotFound
+            The tenant has no such transfer.
+        """
+        async with self._database.reading() as unit_of_work:
+            if await unit_of_work.transfers.get(tenant_id, transfer_id) is None:
+                raise TransferNotFound(str(transfer_id))
+            return await unit_of_work.transfers.events(transfer_id)
+
+    async def unfinished(self, *, idle_seconds: float, limit: int) -> Sequence[Transfer]:
+        """Read PROCESSING transfers of all tenants that have not moved for a while.
+
+        Parameters
+        ----------
+        idle_seconds
+            Only those whose last change is longer ago.
+        """
+        async with self._database.reading() as unit_of_work:
+            return await unit_of_work.transfers.unfinished(idle_seconds=idle_seconds, limit=limit)
+
+    @staticmethod
+    async def _lock(
+        unit_of_work: UnitOfWork, tenant_id: TenantId, transfer_id: TransferId
+    ) -> Transfer:
+        transfer = await unit_of_work.transfers.lock(tenant_id, transfer_id)
+        if transfer is None:
+            raise TransferNotFound(str(transfer_id))
+        return transfer
+
+    @staticmethod
+    async def _identify(
+        unit_of_work: UnitOfWork, tenant_id: TenantId, request: TransferRequest
+    ) -> tuple[AccountIdentity, AccountIdentity]:
+        """Find both accounts, the settlement account where a side is not named."""
+        named = {"source": request.source, "destination": request.destination}
+        found = await unit_of_work.accounts.identify(
+            tenant_id,
+            [reference for reference in named.values() if reference is not None],
+            settlement_currency=None if all(named.values()) else request.money.currency,
+        )
+        sides = [
+            _side(field, reference, found, request.money.currency)
+            for field, reference in named.items()
+        ]
+        source, destination = sides
+        if source.id == destination.id:
+            raise SameAccount
+        for field, side in zip(named, sides, strict=True):
+            if side.currency != request.money.currency:
+                raise CurrencyMismatch(
+                    expected=request.money.currency, actual=side.currency, field=field
+                )
+        return source, destination
+
+
+def _require_sides(request: TransferRequest) -> None:
+    """Hold the named sides against the transfer's type."""
+    given = {"source": request.source, "destination": request.destination}
+    wanted = _SIDES.get(request.type)
+    if wanted is None:
+        raise ValidationFailed(
+            [FieldProblem("type", "unsupported", "must be INTERNAL, DEPOSIT or WITHDRAWAL")]
+        )
+    problems = [
+        FieldProblem(field, "missing", f"is required for a transfer of type {request.type}")
+        for field in given
+        if field in wanted and given[field] is None
+    ] + [
+        FieldProblem(
+            field,
+            "not_allowed",
+            f"must be left out of a transfer of type {request.type}: "
+            "the other side is the tenant's settlement account",
+        )
+        for field in given
+        if field not in wanted and given[field] is not None
+    ]
+    if problems:
+        raise ValidationFailed(problems)
+
+
+def _side(
+    field: str,
+    reference: AccountReference | None,
+    found: Sequence[AccountIdentity],
+    currency: str,
+) -> AccountIdentity:
+    """Pick the account of one side from those found."""
+    if reference is None:
+        for account in found:
+            if account.kind is AccountKind.SYSTEM and account.currency == currency:
+                return account
+        raise _no_settlement(found, currency)
+    for account in found:
+        if account.answers_to(reference):
+            if account.kind is AccountKind.SYSTEM:
+                raise ValidationFailed(
+                    [
+                        FieldProblem(
+                            field,
+                            "settlement_account",
+                            "must be a customer account; money enters by DEPOSIT "
+                            "and leaves by WITHDRAWAL",
+                        )
+                    ]
+                )
+            return account
+    raise AccountNotFound(reference.text, field=field)
+
+
+def _no_settlement(found: Sequence[AccountIdentity], currency: str) -> DomainError:
+    """Explain why there is no settlement account: no account of the tenant holds the currency."""
+    customers = [account for account in found if account.kind is AccountKind.CUSTOMER]
+    if customers:
+        return CurrencyMismatch(expected=currency, actual=customers[0].currency, field="named")
+    return AccountNotFound("named by the request")
