@@ -95,7 +95,7 @@ class AccountRepository:
         AccountNumberTaken
             The number exists; draw another.
         """
-        result = await self._connection.execute(
+        inserted = await self._connection.scalar(
             insert(accounts)
             .values(
                 id=account_id,
@@ -108,8 +108,9 @@ class AccountRepository:
                 index_elements=["tenant_id", "currency"],
                 index_where=accounts.c.kind == AccountKind.SYSTEM.value,
             )
+            .returning(accounts.c.id)
         )
-        return result.rowcount == 1
+        return inserted is not None
 
     async def get(self, tenant_id: TenantId, reference: AccountReference) -> Account | None:
         """Read one account by any of its names."""

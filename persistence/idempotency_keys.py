@@ -23,12 +23,13 @@ class IdempotencyKeyRepository:
         -----
         Where another transaction is just claiming the key, this one waits for its end.
         """
-        result = await self._connection.execute(
+        claimed = await self._connection.scalar(
             insert(idempotency_keys)
             .values(tenant_id=tenant_id, key=key, operation=operation, fingerprint=fingerprint)
             .on_conflict_do_nothing(index_elements=["tenant_id", "key"])
+            .returning(idempotency_keys.c.key)
         )
-        return result.rowcount == 1
+        return claimed is not None
 
     async def fingerprint(self, tenant_id: TenantId, key: str) -> bytes | None:
         """Read the fingerprint of the request that took a key; ``None`` where it is free."""

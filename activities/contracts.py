@@ -1,0 +1,132 @@
+"""What workflows and activities say to each other. Nothing behind it touches SQL.
+
+The payloads stand in Temporal's histories: fields may be added with a default, never renamed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from temporalio import activity
+
+from domain.states import ProcessState, TransferStage
+from domain.transfers import TransferType
+
+
+@dataclass(frozen=True, slots=True)
+class TransferInput:
+    """A checked order, as the workflow carries it.
+
+    Parameters
+    ----------
+    fingerprint
+        SHA-256 of the request, as hexadecimal digits.
+    amount_minor
+        Minor units as decimal digits: JSON readers round large numbers, and Temporal's UI is one.
+    """
+
+    transfer_id: UUID
+    tenant_id: UUID
+    idempotency_key: str
+    fingerprint: str
+    type: TransferType
+    source_account_id: UUID
+    destination_account_id: UUID
+    amount_minor: str
+    currency: str
+    description: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    effective_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferKey:
+    """Which transfer a step is about."""
+
+    tenant_id: UUID
+    transfer_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDetails:
+    """Why a transfer fails: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompensationInput:
+    """Which transfer to bring to its right end, and why it did not get there by itself."""
+
+    transfer: TransferKey
+    failure: FailureDetails
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """What the database says of a transfer after a step.
+
+    Parameters
+    ----------
+    transfer_id
+        The recorded transfer's. It is not the input's where the key was used for a transfer
+        before.
+    """
+
+    transfer_id: UUID
+    state: ProcessState
+    stage: TransferStage
+    failure: FailureDetails | None = None
+
+
+class TransferSteps(ABC):
+    """The steps of a transfer. Each is one transaction, and repeats to the same result."""
+
+    @activity.defn(name="reserve_funds")
+    @abstractmethod
+    async def reserve_funds(self, order: TransferInput) -> TransferProgress:
+        """Record the transfer and hold its funds; a refused one is recorded as FAILED."""
+
+    @activity.defn(name="post_entries")
+    @abstractmethod
+    async def post_entries(self, transfer: TransferKey) -> TransferProgress:
+        """Move the reserved money; fails for good where an account no longer takes part."""
+
+    @activity.defn(name="finalise")
+    @abstractmethod
+    async def finalise(self, transfer: TransferKey) -> TransferProgress:
+        """Complete a posted transfer."""
+
+    @activity.defn(name="compensate")
+    @abstractmethod
+    async def compensate(self, compensation: CompensationInput) -> TransferProgress:
+        """Release what is reserved; complete what is posted. The database decides which."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciliationReport:
+    """What one run of the reconciliation found and did.
+
+    Parameters
+    ----------
+    examined
+        PROCESSING transfers that had not moved for a while.
+    resolved
+        Those among them that had no running workflow, and were brought to their right end.
+    """
+
+    examined: int
+    resolved: int
+
+
+class ReconciliationSteps(ABC):
+    """The reconciliation of transfers with their workflows."""
+
+    @activity.defn(name="resolve_abandoned_transfers")
+    @abstractmethod
+    async def resolve_abandoned_transfers(self) -> ReconciliationReport:
+        """Find PROCESSING transfers whose workflow is closed or lost, and end them rightly."""

@@ -1,0 +1,53 @@
+"""What the routes work with: made once a process by the composition root."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from api.transfer_intake import TransferIntake
+from services.access import AccessService
+from services.accounts import AccountService
+from services.balances import BalanceService
+from services.ledger import LedgerService
+from services.transactions import TransactionService
+from workflows.gateway import TransferGateway
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the process can serve; each problem says what is missing."""
+
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """The services of a process.
+
+    Parameters
+    ----------
+    readiness
+        Looks at the servers that the process needs.
+    workflow_url
+        Gives the address of a workflow's page in Temporal's UI, where there is one.
+    """
+
+    access: AccessService
+    accounts: AccountService
+    balances: BalanceService
+    ledger: LedgerService
+    transactions: TransactionService
+    intake: TransferIntake
+    gateway: TransferGateway
+    readiness: Callable[[], Awaitable[Readiness]]
+    workflow_url: Callable[[str, str], str | None]
+
+
+def api_context(request: Request) -> ApiContext:
+    """Give the process's context to a route."""
+    return cast("ApiContext", request.app.state.context)
+
+
+Context = Annotated[ApiContext, Depends(api_context)]

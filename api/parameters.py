@@ -1,0 +1,132 @@
+"""Parameters that several routes take: references in the path, pages, and headers."""
+
+import re
+from typing import Annotated, Final, TypeAlias
+from uuid import UUID
+
+from fastapi import Depends, Header, Path, Query
+
+from api.problems import BadHeader
+from domain.accounts import AccountReference
+from domain.errors import (
+    AccountNotFound,
+    FieldProblem,
+    TransferNotFound,
+    UserNotFound,
+    ValidationFailed,
+)
+from domain.ids import TransferId, UserId, parse_uuid
+from domain.limits import (
+    IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
+    PAGE_SIZE_DEFAULT,
+    PAGE_SIZE_MAXIMUM,
+    WAIT_SECONDS_DEFAULT,
+    WAIT_SECONDS_MAXIMUM,
+)
+
+_IDEMPOTENCY_KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAXIMUM}}}")
+_WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?", re.IGNORECASE)
+_RESPOND_ASYNC: Final = "respond-async"
+
+PageSize: TypeAlias = Annotated[int, Query(alias="limit", ge=1, le=PAGE_SIZE_MAXIMUM)]
+PAGE_SIZE: Final = PAGE_SIZE_DEFAULT
+
+
+def _account(
+    account: Annotated[
+        str, Path(description="An account's UUID, account number, or ext:<external_id>.")
+    ],
+) -> AccountReference:
+    try:
+        return AccountReference.parse(account)
+    except ValueError:
+        raise AccountNotFound(account) from None
+
+
+def _account_filter(
+    account: Annotated[
+        str | None, Query(description="Source or destination: UUID, account number or ext:…")
+    ] = None,
+) -> AccountReference | None:
+    if account is None:
+        return None
+    try:
+        return AccountReference.parse(account)
+    except ValueError as error:
+        raise ValidationFailed([FieldProblem("account", "account_reference", str(error))]) from None
+
+
+def _transfer_id(transfer: Annotated[str, Path(description="A transfer's UUID.")]) -> TransferId:
+    uuid = parse_uuid(transfer)
+    if uuid is None:
+        raise TransferNotFound(transfer)
+    return TransferId(uuid)
+
+
+def _user_id(user: Annotated[str, Path(description="A user's UUID.")]) -> UserId:
+    uuid = parse_uuid(user)
+    if uuid is None:
+        raise UserNotFound(user)
+    return UserId(uuid)
+
+
+def _cursor(cursor: Annotated[str | None, Query()] = None) -> UUID | None:
+    if cursor is None:
+        return None
+    uuid = parse_uuid(cursor)
+    if uuid is None:
+        raise bad_cursor()
+    return uuid
+
+
+def bad_cursor() -> ValidationFailed:
+    """Refuse a cursor that no list gave."""
+    return ValidationFailed(
+        [FieldProblem("cursor", "cursor_form", "must be the next_cursor of the page before")]
+    )
+
+
+def _idempotency_key(
+    idempotency_key: Annotated[
+        str | None, Header(description="1 to 200 visible ASCII characters; one per transfer.")
+    ] = None,
+) -> str:
+    if not idempotency_key:
+        raise BadHeader(
+            "idempotency_key_missing",
+            "Send the header Idempotency-Key, a new one for each transfer.",
+        )
+    if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise BadHeader(
+            "idempotency_key_invalid",
+            f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
+            "characters.",
+        )
+    return idempotency_key
+
+
+def wait_seconds_of(prefer: str | None) -> int:
+    """Read how long a caller wants to wait; what is not understood is ignored (RFC 7240)."""
+    if prefer is None:
+        return WAIT_SECONDS_DEFAULT
+    asked = _WAIT.search(prefer)
+    if asked is not None:
+        return min(int(asked[1]), WAIT_SECONDS_MAXIMUM)
+    return 0 if _RESPOND_ASYNC in prefer.lower() else WAIT_SECONDS_DEFAULT
+
+
+def _wait_seconds(
+    prefer: Annotated[
+        str | None, Header(description="`wait=<seconds>` (at most 30) or `respond-async`.")
+    ] = None,
+) -> int:
+    return wait_seconds_of(prefer)
+
+
+AccountInPath: TypeAlias = Annotated[AccountReference, Depends(_account)]
+AccountInQuery: TypeAlias = Annotated[AccountReference | None, Depends(_account_filter)]
+TransferInPath: TypeAlias = Annotated[TransferId, Depends(_transfer_id)]
+UserInPath: TypeAlias = Annotated[UserId, Depends(_user_id)]
+Cursor: TypeAlias = Annotated[UUID | None, Depends(_cursor)]
+IdempotencyKey: TypeAlias = Annotated[str, Depends(_idempotency_key)]
+WaitSeconds: TypeAlias = Annotated[int, Depends(_wait_seconds)]

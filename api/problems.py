@@ -1,0 +1,205 @@
+"""Errors as problem documents of RFC 9457. The one place that knows an error's HTTP status."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from api.schemas import Problem, ProblemField, TransferView
+from domain.errors import (
+    AccountAlreadyClosed,
+    AccountNotEmpty,
+    AccountNotFound,
+    CurrencyMismatch,
+    DomainError,
+    ExternalIdTaken,
+    IdempotencyKeyReused,
+    LedgerRuleViolated,
+    NotFound,
+    OverdraftLimitInUse,
+    SameAccount,
+    ScopeMissing,
+    ServiceUnavailable,
+    SystemAccountProtected,
+    TransferRefusal,
+    Unauthenticated,
+    ValidationFailed,
+)
+from domain.transfers import Transfer
+
+PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+PROBLEM_TYPE_PREFIX: Final = "urn:transfers:problem:"
+
+_STATUS_OF: Final[Sequence[tuple[type[DomainError], HTTPStatus]]] = (
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (ScopeMissing, HTTPStatus.FORBIDDEN),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (ValidationFailed, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SameAccount, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (CurrencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (IdempotencyKeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (TransferRefusal, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ExternalIdTaken, HTTPStatus.CONFLICT),
+    (AccountAlreadyClosed, HTTPStatus.CONFLICT),
+    (AccountNotEmpty, HTTPStatus.CONFLICT),
+    (OverdraftLimitInUse, HTTPStatus.CONFLICT),
+    (SystemAccountProtected, HTTPStatus.CONFLICT),
+    (LedgerRuleViolated, HTTPStatus.CONFLICT),
+    (ServiceUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+_CODE_OF_STATUS: Final[Mapping[int, str]] = {
+    HTTPStatus.BAD_REQUEST: "malformed_json",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
+}
+
+
+class BadHeader(Exception):
+    """A header of the request is missing or not valid."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        super().__init__(detail)
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: Sequence[ProblemField] | None = None,
+    transfer: Transfer | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with a problem document."""
+    problem = Problem(
+        type=PROBLEM_TYPE_PREFIX + code,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=list(errors) if errors is not None else None,
+        transfer=TransferView.of(transfer) if transfer else None,
+    )
+    absent = {field for field in ("errors", "transfer") if getattr(problem, field) is None}
+    return Response(
+        problem.model_dump_json(exclude=absent),
+        status_code=status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers=dict(headers or {}),
+    )
+
+
+def failed_transfer_response(transfer: Transfer, headers: Mapping[str, str]) -> Response:
+    """Answer with the problem that a recorded transfer failed of."""
+    if transfer.failure is None:
+        raise ValueError(f"transfer {transfer.id} has not failed")
+    return problem_response(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        transfer.failure.code,
+        transfer.failure.message,
+        transfer=transfer,
+        headers=headers,
+    )
+
+
+def status_of(error: DomainError) -> HTTPStatus:
+    """Tell the HTTP status of an error of the domain."""
+    if isinstance(error, AccountNotFound) and error.field is not None:
+        # Named in a body: the request's own path was found.
+        return HTTPStatus.UNPROCESSABLE_ENTITY
+    for kind, status in _STATUS_OF:
+        if isinstance(error, kind):
+            return status
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of an app a problem document."""
+    app.add_exception_handler(DomainError, _on_domain_error)
+    app.add_exception_handler(BadHeader, _on_bad_header)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_domain_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, DomainError):
+        raise TypeError from error
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, ServiceUnavailable):
+        headers["Retry-After"] = str(int(error.retry_after.total_seconds()))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="transfers"'
+    errors = None
+    if isinstance(error, ValidationFailed):
+        errors = [
+            ProblemField(field=p.field, code=p.code, message=p.message) for p in error.problems
+        ]
+    return problem_response(status, error.code, error.message, errors=errors, headers=headers)
+
+
+async def _on_bad_header(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, BadHeader):
+        raise TypeError from error
+    return problem_response(HTTPStatus.BAD_REQUEST, error.code, str(error))
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError from error
+    found = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in found):
+        return problem_response(
+            HTTPStatus.BAD_REQUEST, "malformed_json", "The body is not valid JSON."
+        )
+    errors = [_problem_field(problem) for problem in found]
+    detail = "; ".join(f"{problem.field}: {problem.message}" for problem in errors)
+    return problem_response(
+        HTTPStatus.UNPROCESSABLE_ENTITY, ValidationFailed.code, detail, errors=errors
+    )
+
+
+def _problem_field(problem: Mapping[str, Any]) -> ProblemField:
+    """Name the field as the client wrote it: without the part of the request it stands in."""
+    location = [str(part) for part in problem["loc"]]
+    return ProblemField(
+        field=".".join(location[1:]) or location[0],
+        code=problem["type"],
+        message=problem["msg"],
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError from error
+    details = {
+        HTTPStatus.BAD_REQUEST: "The body is not valid JSON.",
+        HTTPStatus.NOT_FOUND: f"There is nothing at {request.url.path}.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}.",
+    }
+    status = HTTPStatus(error.status_code)
+    return problem_response(
+        status,
+        _CODE_OF_STATUS.get(status, "http_error"),
+        details.get(status, str(error.detail)),
+        headers=error.headers,
+    )
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    structlog.get_logger().error(
+        "unexpected_error", path=request.url.path, method=request.method, exc_info=error
+    )
+    return problem_response(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        DomainError.code,
+        "Something went wrong here. The same request may be sent again with the same key.",
+    )

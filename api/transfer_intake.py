@@ -1,0 +1,203 @@
+"""The walk of a POST: from a request to its one outcome, or to a promise of it."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from activities.contracts import TransferInput
+from domain.errors import IdempotencyKeyReused, TransferNotFound, WorkflowTerminated
+from domain.ids import AccountId, TenantId, TransferId
+from domain.money import Money
+from domain.states import TransferStage
+from domain.transfers import Failure, Transfer, TransferOrder, TransferRequest
+from services.outcomes import OutcomeBoard
+from services.transactions import TransactionService
+from workflows.gateway import StartedTransfer, TransferGateway, WorkflowClosed
+
+HANDOVER_SECONDS: Final = 0.25
+"""How long an outcome is expected from this process alone, before Temporal is asked as well."""
+
+RECORDING_SECONDS: Final = 2.0
+"""How long an answer that does not wait for the outcome waits for the transfer's record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a request.
+
+    Parameters
+    ----------
+    transfer
+        Final, or the promise of an outcome.
+    is_replay
+        The transfer was made by an earlier request with the same key.
+    """
+
+    transfer: Transfer
+    is_replay: bool
+
+
+class TransferIntake:
+    """Takes in requests for transfers."""
+
+    def __init__(
+        self, *, transactions: TransactionService, gateway: TransferGateway, outcomes: OutcomeBoard
+    ) -> None:
+        self._transactions = transactions
+        self._gateway = gateway
+        self._outcomes = outcomes
+
+    async def submit(
+        self, tenant_id: TenantId, request: TransferRequest, *, wait_seconds: float
+    ) -> Submission:
+        """Give the one outcome of a key: an earlier one, or that of a workflow.
+
+        Parameters
+        ----------
+        wait_seconds
+            How long to wait for the outcome, 0 to ``WAIT_SECONDS_MAXIMUM``. At 0 the transfer is
+            only accepted: the answer is a promise, whatever has become of it meanwhile.
+
+        Raises
+        ------
+        ValidationFailed, AccountNotFound, SameAccount, CurrencyMismatch
+            As ``TransactionService.prepare``; the key is not used up.
+        IdempotencyKeyReused
+            The key was used for another request.
+        DatabaseUnavailable, TemporalUnavailable
+            Nothing is half-done; the same request later gives the one outcome.
+        """
+        prepared = await self._transactions.prepare(tenant_id, request)
+        order, earlier = prepared.order, prepared.earlier
+        if earlier is not None and earlier.is_final:
+            return Submission(earlier, is_replay=True)
+
+        def is_awaited(transfer: Transfer) -> bool:
+            return transfer.is_final or not wait_seconds
+
+        with self._outcomes.expecting(order.workflow_id, is_awaited) as handed_over:
+            try:
+                started = await self._gateway.start(_input(order))
+            except WorkflowClosed:
+                recorded = await self._recorded_after_close(order)
+                if recorded is not None:
+                    return _submission(order, recorded)
+                started = await self._gateway.start(_input(order), again=True)
+            transfer = await self._outcome(order, started, handed_over, wait_seconds)
+        return _submission(order, transfer if wait_seconds else _promise(transfer))
+
+    async def find(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
+        """Read a transfer, also one that is accepted and not yet recorded.
+
+        Raises
+        ------
+        TransferNotFound
+            The tenant has no such transfer.
+        """
+        try:
+            return await self._transactions.get(tenant_id, transfer_id)
+        except TransferNotFound:
+            order = await self._gateway.accepted(tenant_id, transfer_id)
+            if order is None:
+                raise
+            return _accepted(order)
+
+    async def _recorded_after_close(self, order: TransferOrder) -> Transfer | None:
+        """Read the transfer of a key whose workflow has ended, brought to its right end."""
+        recorded = await self._transactions.find_by_key(order.tenant_id, order.idempotency_key)
+        if recorded is None or recorded.is_final:
+            return recorded
+        status = await self._gateway.closed_status(order.workflow_id)
+        return await self._transactions.compensate(
+            recorded.tenant_id, recorded.id, Failure.of(WorkflowTerminated(status or "CLOSED"))
+        )
+
+    async def _outcome(
+        self,
+        order: TransferOrder,
+        started: StartedTransfer,
+        handed_over: asyncio.Future[Transfer],
+        wait_seconds: float,
+    ) -> Transfer:
+        """Wait for the outcome from whoever has it first; after the time, say how far it is."""
+        patience = wait_seconds or RECORDING_SECONDS
+        if started.is_in_process:
+            await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
+            patience -= HANDOVER_SECONDS
+        if not handed_over.done() and patience > 0:
+            closing = asyncio.create_task(self._gateway.outcome(started))
+            try:
+                first: list[asyncio.Future[Any]] = [handed_over, closing]
+                await asyncio.wait(first, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                closing.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await closing
+        if handed_over.done():
+            return handed_over.result()
+        recorded = await self._transactions.find_by_key(order.tenant_id, order.idempotency_key)
+        if recorded is not None:
+            return recorded
+        # The workflow may be another request's that came first.
+        return _accepted(await self._gateway.order_of(order.workflow_id))
+
+
+def _submission(order: TransferOrder, transfer: Transfer) -> Submission:
+    """Judge whether a transfer answers an order.
+
+    Raises
+    ------
+    IdempotencyKeyReused
+        Another request with the same key was faster.
+    """
+    if transfer.fingerprint != order.fingerprint:
+        raise IdempotencyKeyReused(order.idempotency_key)
+    return Submission(transfer, is_replay=transfer.id != order.id)
+
+
+def _promise(transfer: Transfer) -> Transfer:
+    """Show a transfer as it was when it was accepted."""
+    return replace(transfer, stage=TransferStage.ACCEPTED, failure=None, completed_at=None)
+
+
+def _input(order: TransferOrder) -> TransferInput:
+    return TransferInput(
+        transfer_id=order.id,
+        tenant_id=order.tenant_id,
+        idempotency_key=order.idempotency_key,
+        fingerprint=order.fingerprint.hex(),
+        type=order.type,
+        source_account_id=order.source_account_id,
+        destination_account_id=order.destination_account_id,
+        amount_minor=str(order.money.amount_minor),
+        currency=order.money.currency,
+        description=order.description,
+        metadata=dict(order.metadata) or None,
+        effective_at=order.effective_at,
+    )
+
+
+def _accepted(order: TransferInput) -> Transfer:
+    """Show an order that Temporal has accepted and the database does not know yet."""
+    now = datetime.now(UTC)
+    return Transfer(
+        id=TransferId(order.transfer_id),
+        tenant_id=TenantId(order.tenant_id),
+        idempotency_key=order.idempotency_key,
+        fingerprint=bytes.fromhex(order.fingerprint),
+        type=order.type,
+        stage=TransferStage.ACCEPTED,
+        source_account_id=AccountId(order.source_account_id),
+        destination_account_id=AccountId(order.destination_account_id),
+        money=Money(int(order.amount_minor), order.currency),
+        description=order.description,
+        metadata=order.metadata or {},
+        failure=None,
+        reversal_of=None,
+        effective_at=order.effective_at or now,
+        created_at=now,
+        updated_at=now,
+        completed_at=None,
+    )

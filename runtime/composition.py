@@ -1,0 +1,201 @@
+"""The composition root: what a process is made of."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from api.context import ApiContext, Readiness
+from api.transfer_intake import TransferIntake
+from domain.errors import DatabaseUnavailable
+from domain.transfers import Transfer
+from persistence.database import Database, DatabaseLimits
+from runtime.migrations import require_current_schema, schema_problem
+from runtime.settings import Settings
+from runtime.temporal import (
+    TASK_QUEUE,
+    WORKER_CONNECTIONS,
+    connect,
+    is_reachable,
+    make_worker,
+    set_up_temporal,
+)
+from services.access import AccessService
+from services.accounts import AccountService
+from services.balances import BalanceService
+from services.idempotency import IdempotencyService
+from services.ledger import LedgerService
+from services.outcomes import OutcomeBoard
+from services.transactions import TransactionService
+from workflows.gateway import TransferGateway
+
+API_CONNECTIONS: Final = 20
+"""Database connections that requests use at most, beside the worker's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services over one database."""
+
+    database: Database
+    access: AccessService
+    accounts: AccountService
+    balances: BalanceService
+    ledger: LedgerService
+    transactions: TransactionService
+
+
+def make_services(
+    database: Database, publish: Callable[[Transfer], None] = lambda _transfer: None
+) -> Services:
+    """Put the services together."""
+    balances = BalanceService(database)
+    ledger = LedgerService(database)
+    return Services(
+        database=database,
+        access=AccessService(database),
+        accounts=AccountService(database),
+        balances=balances,
+        ledger=ledger,
+        transactions=TransactionService(
+            database,
+            idempotency=IdempotencyService(),
+            balances=balances,
+            ledger=ledger,
+            publish=publish,
+        ),
+    )
+
+
+@asynccontextmanager
+async def open_services(
+    database_url: str, *, connections: int, publish: Callable[[Transfer], None] | None = None
+) -> AsyncIterator[Services]:
+    """Give services over a database, and close its connections afterwards.
+
+    Raises
+    ------
+    StaleSchemaError
+        The database is at another revision than this code.
+    DatabaseUnavailable
+        No connection.
+    """
+    database = Database.at(database_url, DatabaseLimits(pool_size=connections))
+    try:
+        await require_current_schema(database)
+        yield make_services(database, publish) if publish else make_services(database)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_api(settings: Settings) -> AsyncIterator[ApiContext]:
+    """Give what the API's process works with, a worker beside it included.
+
+    Raises
+    ------
+    StaleSchemaError, DatabaseUnavailable, TemporalUnavailable
+        The process cannot start.
+    """
+    outcomes = OutcomeBoard()
+    connections = API_CONNECTIONS + (WORKER_CONNECTIONS if settings.run_worker_in_api else 0)
+    async with open_services(
+        settings.database_url.get_secret_value(),
+        connections=connections,
+        publish=outcomes.publish,
+    ) as services:
+        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        await set_up_temporal(client)
+        gateway = TransferGateway(client, task_queue=TASK_QUEUE)
+        context = ApiContext(
+            access=services.access,
+            accounts=services.accounts,
+            balances=services.balances,
+            ledger=services.ledger,
+            transactions=services.transactions,
+            intake=TransferIntake(
+                transactions=services.transactions, gateway=gateway, outcomes=outcomes
+            ),
+            gateway=gateway,
+            readiness=lambda: _readiness(services.database, client),
+            workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
+        )
+        if not settings.run_worker_in_api:
+            yield context
+            return
+        worker = make_worker(client, transactions=services.transactions, gateway=gateway)
+        async with _running(worker):
+            yield context
+
+
+async def work_until_stopped(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    StaleSchemaError, DatabaseUnavailable, TemporalUnavailable
+        The process cannot start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    async with open_services(
+        settings.database_url.get_secret_value(), connections=WORKER_CONNECTIONS
+    ) as services:
+        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        await set_up_temporal(client)
+        gateway = TransferGateway(client, task_queue=TASK_QUEUE)
+        async with make_worker(client, transactions=services.transactions, gateway=gateway):
+            structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
+            await stop.wait()
+
+
+def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:
+    """Give the address of a workflow's page in Temporal's UI; ``None`` where the UI is unknown."""
+    if settings.temporal_ui_url is None:
+        return None
+    return (
+        f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{quote(settings.temporal_namespace)}"
+        f"/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
+    )
+
+
+async def _readiness(database: Database, client: Client) -> Readiness:
+    problems: list[str] = []
+    try:
+        problem = await schema_problem(database)
+        if problem is not None:
+            problems.append(problem)
+    except DatabaseUnavailable as error:
+        problems.append(error.message)
+    if not await is_reachable(client):
+        problems.append("Temporal cannot be reached just now.")
+    return Readiness(tuple(problems))
+
+
+@asynccontextmanager
+async def _running(worker: Worker) -> AsyncIterator[None]:
+    """Run a worker beside the API; where it fails for good, the process ends to be restarted."""
+    running = asyncio.create_task(worker.run())
+
+    def on_end(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            structlog.get_logger("worker").error("worker_failed", exc_info=task.exception())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    running.add_done_callback(on_end)
+    try:
+        yield
+    finally:
+        await worker.shutdown()
+        with suppress(Exception):
+            await running

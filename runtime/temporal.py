@@ -1,0 +1,169 @@
+"""A process's connection to Temporal, its worker, and what Temporal needs to be set up."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+
+from activities.reconciliation import ReconciliationActivities
+from activities.transfers import TransferActivities
+from domain.errors import TemporalUnavailable
+from services.transactions import TransactionService
+from workflows.gateway import TransferGateway
+from workflows.reconciliation import ReconciliationWorkflow
+from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
+from workflows.transfer import TransferWorkflow
+
+TASK_QUEUE: Final = "transfers"
+CONNECT_SECONDS: Final = 30.0
+CONNECT_PAUSE_SECONDS: Final = 0.5
+HEALTH_TIMEOUT: Final = timedelta(seconds=2)
+
+WORKFLOW_TASK_SLOTS: Final = 100
+ACTIVITY_SLOTS: Final = 10
+LOCAL_ACTIVITY_SLOTS: Final = 20
+WORKER_CONNECTIONS: Final = ACTIVITY_SLOTS + LOCAL_ACTIVITY_SLOTS
+"""Database connections that a worker uses at most."""
+
+GRACEFUL_SHUTDOWN: Final = timedelta(seconds=10)
+"""What a stopping worker gives its running activities."""
+
+RECONCILIATION_ID: Final = "reconcile-transfers"
+RECONCILIATION_INTERVAL: Final = timedelta(seconds=10)
+
+
+async def connect(address: str, namespace: str) -> Client:
+    """Connect to Temporal, and wait a while for it where it is just starting.
+
+    Raises
+    ------
+    TemporalUnavailable
+        It did not answer within ``CONNECT_SECONDS``.
+    """
+    deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
+    while True:
+        try:
+            return await Client.connect(address, namespace=namespace)
+        except RuntimeError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise TemporalUnavailable from error
+        await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+
+
+async def is_reachable(client: Client) -> bool:
+    """Tell whether Temporal answers now."""
+    with suppress(RPCError):
+        return await client.service_client.check_health(timeout=HEALTH_TIMEOUT)
+    return False
+
+
+def make_worker(
+    client: Client,
+    *,
+    transactions: TransactionService,
+    gateway: TransferGateway,
+    task_queue: str = TASK_QUEUE,
+    workflow_runner: WorkflowRunner | None = None,
+) -> Worker:
+    """Make a worker for all workflows and activities.
+
+    Parameters
+    ----------
+    workflow_runner
+        Without a sandbox by default: workflow modules import only contracts and the domain, which
+        import-linter holds, and the sandbox costs some milliseconds a workflow.
+    """
+    transfers = TransferActivities(transactions)
+    reconciliation = ReconciliationActivities(transactions, closed_status=gateway.closed_status)
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[TransferWorkflow, ReconciliationWorkflow],
+        activities=[
+            transfers.reserve_funds,
+            transfers.post_entries,
+            transfers.finalise,
+            transfers.compensate,
+            reconciliation.resolve_abandoned_transfers,
+        ],
+        workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_tasks=WORKFLOW_TASK_SLOTS,
+        max_concurrent_activities=ACTIVITY_SLOTS,
+        max_concurrent_local_activities=LOCAL_ACTIVITY_SLOTS,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+
+
+async def set_up_temporal(client: Client) -> None:
+    """Register what transfers need in Temporal: search attributes and the reconciliation.
+
+    Notes
+    -----
+    Safe to repeat, also from many processes at once. Where the namespace does not let this client
+    register search attributes, they must be there: it is logged, and starts would fail.
+    """
+    try:
+        await ensure_search_attributes(client, SEARCH_ATTRIBUTE_NAMES)
+    except RPCError as error:
+        if error.status not in {
+            RPCStatusCode.PERMISSION_DENIED,
+            RPCStatusCode.UNIMPLEMENTED,
+            RPCStatusCode.ALREADY_EXISTS,
+        }:
+            raise
+        structlog.get_logger("temporal").warning(
+            "search_attributes_not_registered", names=SEARCH_ATTRIBUTE_NAMES, reason=error.message
+        )
+    await ensure_reconciliation(client)
+
+
+async def ensure_search_attributes(client: Client, names: Sequence[str]) -> None:
+    """Register the custom search attributes that are missing, as Keywords."""
+    known = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    missing = [name for name in names if name not in known.custom_attributes]
+    if missing:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=client.namespace,
+                search_attributes=dict.fromkeys(
+                    missing, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+                ),
+            )
+        )
+
+
+async def ensure_reconciliation(client: Client, *, task_queue: str = TASK_QUEUE) -> None:
+    """Create the schedule of the reconciliation, unless there is one."""
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow(
+            ReconciliationWorkflow.run, id=RECONCILIATION_ID, task_queue=task_queue
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILIATION_INTERVAL)]),
+        policy=SchedulePolicy(
+            overlap=ScheduleOverlapPolicy.SKIP, catchup_window=RECONCILIATION_INTERVAL
+        ),
+    )
+    with suppress(ScheduleAlreadyRunningError):
+        await client.create_schedule(RECONCILIATION_ID, schedule)

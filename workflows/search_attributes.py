@@ -1,0 +1,25 @@
+"""What operators can search workflows by in Temporal. No personal data: these are not encrypted."""
+
+from typing import Final
+
+from temporalio.common import SearchAttributeKey
+
+TRANSFER_ID: Final = SearchAttributeKey.for_keyword("TransferId")
+TENANT_ID: Final = SearchAttributeKey.for_keyword("TenantId")
+SOURCE_ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("SourceAccountId")
+DESTINATION_ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("DestinationAccountId")
+TRANSFER_TYPE: Final = SearchAttributeKey.for_keyword("TransferType")
+TRANSFER_STATE: Final = SearchAttributeKey.for_keyword("TransferState")
+
+SEARCH_ATTRIBUTE_NAMES: Final = tuple(
+    key.name
+    for key in (
+        TRANSFER_ID,
+        TENANT_ID,
+        SOURCE_ACCOUNT_ID,
+        DESTINATION_ACCOUNT_ID,
+        TRANSFER_TYPE,
+        TRANSFER_STATE,
+    )
+)
+"""All of them, each a Keyword, to be registered before the first workflow starts."""
