@@ -13,9 +13,6 @@ from services.transactions import TransactionService
 IDLE_SECONDS: Final = 5.0
 """A transfer that moved more recently is left to its workflow."""
 
-BATCH_SIZE: Final = 500
-"""Transfers examined in one run at most; the next run takes the next."""
-
 ClosedStatus = Callable[[str], Awaitable[str | None]]
 """Tells how the workflow of an id was closed (or that it is lost); ``None`` while it runs."""
 
@@ -36,15 +33,13 @@ class ReconciliationActivities(ReconciliationSteps):
         Safe beside any step that may still run: ``TransactionService.compensate`` decides under
         the transfer's lock.
         """
-        unfinished = await self._transactions.unfinished(
-            idle_seconds=IDLE_SECONDS, limit=BATCH_SIZE
-        )
-        resolved = 0
-        for transfer in unfinished:
+        examined = resolved = 0
+        async for transfer in self._transactions.unfinished(idle_seconds=IDLE_SECONDS):
+            examined += 1
             status = await self._closed_status(transfer.workflow_id)
             if status is not None:
                 await self._transactions.compensate(
                     transfer.tenant_id, transfer.id, Failure.of(WorkflowTerminated(status))
                 )
                 resolved += 1
-        return ReconciliationReport(examined=len(unfinished), resolved=resolved)
+        return ReconciliationReport(examined=examined, resolved=resolved)

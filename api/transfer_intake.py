@@ -1,13 +1,17 @@
 """The walk of a POST: from a request to its one outcome, or to a promise of it."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from activities.contracts import TransferInput
-from domain.errors import IdempotencyKeyReused, TransferNotFound, WorkflowTerminated
+from activities.contracts import TransferInput, TransferProgress
+from domain.errors import (
+    IdempotencyKeyReused,
+    TemporalUnavailable,
+    TransferNotFound,
+    WorkflowTerminated,
+)
 from domain.ids import AccountId, TenantId, TransferId
 from domain.money import Money
 from domain.states import TransferStage
@@ -21,6 +25,8 @@ HANDOVER_SECONDS: Final = 0.25
 
 RECORDING_SECONDS: Final = 2.0
 """How long an answer that does not wait for the outcome waits for the transfer's record."""
+
+TEMPORAL_PAUSE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +132,32 @@ class TransferIntake:
         if started.is_in_process:
             await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
             patience -= HANDOVER_SECONDS
+        is_abandoned = False
         if not handed_over.done() and patience > 0:
-            closing = asyncio.create_task(self._gateway.outcome(started))
-            try:
-                first: list[asyncio.Future[Any]] = [handed_over, closing]
-                await asyncio.wait(first, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                closing.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await closing
+            closing = asyncio.create_task(self._closing(started))
+            first: list[asyncio.Future[Any]] = [handed_over, closing]
+            await asyncio.wait(first, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            is_abandoned = closing.done() and closing.result() is None
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
         if handed_over.done():
             return handed_over.result()
-        recorded = await self._transactions.find_by_key(order.tenant_id, order.idempotency_key)
+        if is_abandoned:
+            recorded = await self._recorded_after_close(order)
+        else:
+            recorded = await self._transactions.find_by_key(order.tenant_id, order.idempotency_key)
         if recorded is not None:
             return recorded
         # The workflow may be another request's that came first.
         return _accepted(await self._gateway.order_of(order.workflow_id))
+
+    async def _closing(self, started: StartedTransfer) -> TransferProgress | None:
+        """Wait for a workflow's end, also through times in which Temporal does not answer."""
+        while True:
+            try:
+                return await self._gateway.outcome(started)
+            except TemporalUnavailable:
+                await asyncio.sleep(TEMPORAL_PAUSE_SECONDS)
 
 
 def _submission(order: TransferOrder, transfer: Transfer) -> Submission:

@@ -280,6 +280,7 @@ transfers: Final = Table(
     Index(
         "transfers_processing",
         "updated_at",
+        "id",
         postgresql_where=text("state = 'PROCESSING'"),
     ),
     Index(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -213,23 +214,27 @@ class TransferRepository:
             for row in result.mappings()
         ]
 
-    async def unfinished(self, *, idle_seconds: float, limit: int) -> Sequence[Transfer]:
+    async def unfinished(
+        self, *, idle_seconds: float, after: Transfer | None, limit: int
+    ) -> Sequence[Transfer]:
         """Read PROCESSING transfers of all tenants that have not moved for a while, oldest first.
 
         Parameters
         ----------
         idle_seconds
             Only transfers whose last change is longer ago.
+        after
+            The last transfer of the page before.
         """
+        position = tuple_(transfers.c.updated_at, transfers.c.id)
+        statement = select(transfers).where(
+            transfers.c.state == ProcessState.PROCESSING.value,
+            transfers.c.updated_at <= func.now() - timedelta(seconds=idle_seconds),
+        )
+        if after is not None:
+            statement = statement.where(position > (after.updated_at, after.id))
         result = await self._connection.execute(
-            select(transfers)
-            .where(
-                transfers.c.state == ProcessState.PROCESSING.value,
-                transfers.c.updated_at
-                < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds),
-            )
-            .order_by(transfers.c.updated_at)
-            .limit(limit)
+            statement.order_by(transfers.c.updated_at, transfers.c.id).limit(limit)
         )
         return [_transfer(row) for row in result.mappings()]
 

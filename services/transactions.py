@@ -1,6 +1,6 @@
 """Transfers: from a client's request, through the steps of the saga, to the one outcome."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -34,6 +34,8 @@ from services.balances import BalanceService
 from services.idempotency import IdempotencyService, fingerprint_of
 from services.identifiers import new_uuid
 from services.ledger import LedgerService
+
+UNFINISHED_PAGE_SIZE: Final = 500
 
 _SIDES: Final = {
     TransferType.INTERNAL: frozenset({"source", "destination"}),
@@ -289,16 +291,25 @@ class TransactionService:
                 raise TransferNotFound(str(transfer_id))
             return await unit_of_work.transfers.events(transfer_id)
 
-    async def unfinished(self, *, idle_seconds: float, limit: int) -> Sequence[Transfer]:
-        """Read PROCESSING transfers of all tenants that have not moved for a while.
+    async def unfinished(self, *, idle_seconds: float) -> AsyncIterator[Transfer]:
+        """Go through the PROCESSING transfers of all tenants that have not moved for a while.
 
         Parameters
         ----------
         idle_seconds
             Only those whose last change is longer ago.
         """
-        async with self._database.reading() as unit_of_work:
-            return await unit_of_work.transfers.unfinished(idle_seconds=idle_seconds, limit=limit)
+        last: Transfer | None = None
+        while True:
+            async with self._database.reading() as unit_of_work:
+                found = await unit_of_work.transfers.unfinished(
+                    idle_seconds=idle_seconds, after=last, limit=UNFINISHED_PAGE_SIZE
+                )
+            for transfer in found:
+                yield transfer
+            if len(found) < UNFINISHED_PAGE_SIZE:
+                return
+            last = found[-1]
 
     @staticmethod
     async def _lock(

@@ -276,7 +276,7 @@ def upgrade() -> None:
     op.create_index(
         "transfers_processing",
         "transfers",
-        ["updated_at"],
+        ["updated_at", "id"],
         unique=False,
         postgresql_where=sa.text("state = 'PROCESSING'"),
     )

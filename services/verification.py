@@ -1,0 +1,159 @@
+"""The seven invariants, proved."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from domain.ids import TenantId
+from domain.transfers import Transfer
+from persistence.database import Database
+from persistence.verification import PROVED_IN_SQL, prove
+from services.transactions import TransactionService
+
+SETTLING_SECONDS: Final = 5.0
+"""A workflow ends a moment after its transfer, and the other way round: so long may that take."""
+SETTLING_PAUSE_SECONDS: Final = 0.25
+
+TENANT_ID_LENGTH: Final = 36
+
+WORKFLOWS_INVARIANT: Final = 7
+INVARIANTS: Final = MappingProxyType(
+    {
+        1: ("zero sum", "Per tenant and currency, all posted balances sum to zero."),
+        2: ("balances", "Each balance is the sum of its entries and what its last one says."),
+        3: ("sequences", "Sequences have no gap; each balance follows from the one before."),
+        4: ("holds", "What an account holds is the sum of its open holds."),
+        5: ("overdrafts", "No customer account is below its overdraft limit."),
+        6: ("transfers", "SUCCESS has its two entries; FAILED has none and no open hold."),
+        WORKFLOWS_INVARIANT: (
+            "workflows",
+            "PROCESSING transfers have an open workflow; no other has.",
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that is not as it must be."""
+
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The proof of one invariant.
+
+    Parameters
+    ----------
+    examined
+        How many rows or workflows were looked at.
+    """
+
+    invariant: int
+    name: str
+    description: str
+    examined: int
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationReport:
+    """The proofs of all invariants."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is off."""
+        return not any(check.violations for check in self.checks)
+
+
+class VerificationService:
+    """Proves the invariants against the database and Temporal.
+
+    Parameters
+    ----------
+    closed_status
+        Tells how a workflow was closed; ``None`` while it is open.
+    open_workflow_ids
+        Goes through the open workflows of transfers.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        transactions: TransactionService,
+        *,
+        closed_status: Callable[[str], Awaitable[str | None]],
+        open_workflow_ids: Callable[[], AsyncIterator[str]],
+    ) -> None:
+        self._database = database
+        self._transactions = transactions
+        self._closed_status = closed_status
+        self._open_workflow_ids = open_workflow_ids
+
+    async def verify(self) -> VerificationReport:
+        """Prove all invariants; the database's in one snapshot.
+
+        Raises
+        ------
+        DatabaseUnavailable, TemporalUnavailable
+            Nothing was proved.
+        """
+        checks: list[Check] = []
+        async with self._database.snapshot() as snapshot:
+            for invariant in PROVED_IN_SQL:
+                proof = await prove(snapshot, invariant)
+                found = [Violation(v.subject, v.message) for v in proof.violations]
+                checks.append(_check(invariant, proof.examined, found))
+        checks.append(await self._workflows())
+        return VerificationReport(tuple(checks))
+
+    async def _workflows(self) -> Check:
+        examined = 0
+        violations: list[Violation | None] = []
+        async for transfer in self._transactions.unfinished(idle_seconds=0):
+            examined += 1
+            violations.append(await self._orphan(transfer))
+        async for workflow_id in self._open_workflow_ids():
+            examined += 1
+            violations.append(await self._idler(workflow_id))
+        return _check(
+            WORKFLOWS_INVARIANT, examined, [found for found in violations if found is not None]
+        )
+
+    async def _orphan(self, transfer: Transfer) -> Violation | None:
+        """Find out whether a PROCESSING transfer has no workflow to finish it."""
+        status = await self._closed_status(transfer.workflow_id)
+        if status is None:
+            return None
+        now = await self._transactions.get(transfer.tenant_id, transfer.id)
+        if now.is_final:
+            return None
+        return Violation(f"transfer {transfer.id}", f"is {now.state}, and its workflow is {status}")
+
+    async def _idler(self, workflow_id: str) -> Violation | None:
+        """Find out whether a workflow stays open although its transfer is final."""
+        tenant_id = TenantId(UUID(workflow_id[:TENANT_ID_LENGTH]))
+        key = workflow_id[TENANT_ID_LENGTH + 1 :]
+        transfer = await self._transactions.find_by_key(tenant_id, key)
+        if transfer is None or not transfer.is_final:
+            return None
+        deadline = asyncio.get_running_loop().time() + SETTLING_SECONDS
+        while await self._closed_status(workflow_id) is None:
+            if asyncio.get_running_loop().time() > deadline:
+                return Violation(
+                    f"transfer {transfer.id}", f"is {transfer.state}, and its workflow still runs"
+                )
+            await asyncio.sleep(SETTLING_PAUSE_SECONDS)
+        return None
+
+
+def _check(invariant: int, examined: int, violations: list[Violation]) -> Check:
+    name, description = INVARIANTS[invariant]
+    return Check(invariant, name, description, examined, tuple(violations))
