@@ -56,6 +56,9 @@ lock: $(STAMP) ## Refresh the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make lock" \
 		--constraint requirements/dev.txt pyproject.toml --output-file requirements/production.txt
+	echo "hatchling>=1.27" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--constraint requirements/dev.txt - --output-file requirements/build.txt
 
 clean: ## Remove the environment and caches (the local stack's data in .local stays)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
