@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +13,9 @@ from domain.accounts import Account, AccountKind, AccountReference, AccountStatu
 from domain.ids import AccountId, TenantId, UserId
 from persistence.balances import BALANCE_COLUMNS, balance_from
 from persistence.tables import accounts, balances
+
+# Written out, not a parameter: a prepared statement could not match the partial index else.
+_IS_SETTLEMENT: Final = literal_column("kind") == literal_column("'SYSTEM'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ class AccountRepository:
             )
             .on_conflict_do_nothing(
                 index_elements=["tenant_id", "currency"],
-                index_where=accounts.c.kind == AccountKind.SYSTEM.value,
+                index_where=_IS_SETTLEMENT,
             )
             .returning(accounts.c.id)
         )
@@ -159,7 +162,7 @@ class AccountRepository:
             wanted = or_(
                 wanted,
                 and_(
-                    accounts.c.kind == AccountKind.SYSTEM.value,
+                    _IS_SETTLEMENT,
                     accounts.c.currency == settlement_currency,
                 ),
             )

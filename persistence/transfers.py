@@ -15,6 +15,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -228,7 +229,8 @@ class TransferRepository:
         """
         position = tuple_(transfers.c.updated_at, transfers.c.id)
         statement = select(transfers).where(
-            transfers.c.state == ProcessState.PROCESSING.value,
+            # Written out: a prepared statement could not use the partial index else.
+            literal_column("state") == literal_column("'PROCESSING'"),
             transfers.c.updated_at <= func.now() - timedelta(seconds=idle_seconds),
         )
         if after is not None:

@@ -310,13 +310,18 @@ def _pending(found: Any) -> PendingActivity:
         name=found.activity_type.name,
         state=PendingActivityState.Name(found.state).removeprefix("PENDING_ACTIVITY_STATE_"),
         attempt=found.attempt,
-        last_failure=found.last_failure.message if found.HasField("last_failure") else None,
+        last_failure=_failure(found.last_failure) if found.HasField("last_failure") else None,
         next_attempt_at=(
             _time(found.next_attempt_schedule_time)
             if found.HasField("next_attempt_schedule_time")
             else None
         ),
     )
+
+
+def _failure(failure: Any) -> str:
+    code: str = failure.application_failure_info.type
+    return f"{code}: {failure.message}" if code else str(failure.message)
 
 
 def _time(timestamp: Any) -> datetime:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import (
@@ -136,7 +136,7 @@ async def _attempt(
             schedule_to_close_timeout=FAST_TOTAL_TIMEOUT,
             retry_policy=FAST_RETRIES,
         )
-    except ActivityError as error:
+    except FailureError as error:
         _raise_if_refused(error)
     try:
         return await workflow.execute_activity_method(
@@ -150,7 +150,8 @@ async def _attempt(
         raise
 
 
-def _raise_if_refused(error: ActivityError) -> None:
-    cause = error.cause
+def _raise_if_refused(error: FailureError) -> None:
+    # A local activity's failure comes as it is, a regular one's inside an ActivityError.
+    cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, ApplicationError) and cause.non_retryable and cause.type:
         raise Refused(FailureDetails(cause.type, cause.message)) from error

@@ -1,0 +1,131 @@
+"""The PostgreSQL server of a test run, and databases in it that leave nothing behind."""
+
+import asyncio
+import gc
+import os
+import secrets
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.docker_client import DockerClient
+
+from runtime.embedded_postgres import EmbeddedPostgres
+from runtime.migrations import migrate
+from runtime.stack_files import throwaway_data_dir
+
+IMAGE = "postgres:18-alpine"
+# Of each answer of the engine, those of a pull included: without a network a pull says nothing.
+ENGINE_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A server in which databases can be made.
+
+    Parameters
+    ----------
+    admin_url
+        Of a role that may make databases.
+    owner_url
+        Of the role that tests work as; the database in it does not matter.
+    how
+        Where the server comes from, for people.
+    """
+
+    admin_url: str = field(repr=False)
+    owner_url: str = field(repr=False)
+    how: str
+
+    @asynccontextmanager
+    async def database(self, *, migrated: bool = True) -> AsyncIterator[str]:
+        """Make a database, and drop it with all sessions afterwards; gives its URL."""
+        name = f"test_{secrets.token_hex(6)}"
+        owner = urlsplit(self.owner_url).username or "postgres"
+        create = sql.SQL("CREATE DATABASE {} OWNER {}")
+        await self._run(create.format(sql.Identifier(name), sql.Identifier(owner)))
+        url = with_database(self.owner_url, name)
+        try:
+            if migrated:
+                await asyncio.to_thread(migrate, url)
+            yield url
+        finally:
+            drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+            await self._run(drop.format(sql.Identifier(name)))
+
+    def as_admin(self, database_url: str) -> str:
+        """Give the URL of one of its databases for the administrator."""
+        return with_database(self.admin_url, urlsplit(database_url).path.removeprefix("/"))
+
+    async def _run(self, statement: sql.Composed) -> None:
+        async with await psycopg.AsyncConnection.connect(
+            self.admin_url, autocommit=True
+        ) as connection:
+            await connection.execute(statement)
+
+
+@asynccontextmanager
+async def postgres_server(report: Callable[[str], None]) -> AsyncIterator[PostgresServer]:
+    """Give the server that the surroundings name, one in a container, or an embedded one."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        yield PostgresServer(given, given, "DATABASE_URL")
+        return
+    container, reason = await asyncio.to_thread(_start_container)
+    if container is not None:
+        try:
+            url = container.get_connection_url(driver=None)
+            yield PostgresServer(url, url, f"a container of {IMAGE}")
+        finally:
+            await asyncio.to_thread(container.stop)
+        return
+    report(f"no container ({reason})")
+    with throwaway_data_dir() as folder:
+        server = EmbeddedPostgres(folder)
+        await server.start()
+        try:
+            yield PostgresServer(server.superuser_url, server.database_url, "embedded")
+        finally:
+            await server.stop()
+
+
+def with_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def _start_container() -> tuple[PostgresContainer | None, str]:
+    """Start a container, or say why there is none."""
+    # The reaper is a second image to pull, and stopping the container is in our own hands.
+    testcontainers_config.ryuk_disabled = True
+    with warnings.catch_warnings():
+        # Docker's client leaves its socket to the garbage collector where nobody answers.
+        warnings.simplefilter("ignore", ResourceWarning)
+        outcome = _try_container()
+        gc.collect()
+    return outcome
+
+
+def _try_container() -> tuple[PostgresContainer | None, str]:
+    try:
+        engine: Any = DockerClient(timeout=ENGINE_SECONDS).client
+    except Exception as error:  # noqa: BLE001 - the engine's client raises of many kinds
+        return None, f"no Docker engine: {_first_line(error)}"
+    try:
+        if not engine.images.list(name=IMAGE):
+            engine.images.pull(IMAGE)
+        return PostgresContainer(IMAGE).start(), ""
+    except Exception as error:  # noqa: BLE001 - as above
+        return None, f"{IMAGE} cannot be run: {_first_line(error)}"
+    finally:
+        engine.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,81 @@
+"""The product as processes of their own, over the test run's servers."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.command_part import CommandPart
+from runtime.ports import LOOPBACK, free_port
+from runtime.stack_files import throwaway_data_dir
+from tests.support.temporal import TemporalServer
+
+UNEXPECTED = "unexpected_error"
+"""What the API logs of an error that nobody foresaw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running API with its worker, and one further worker process."""
+
+    api_url: str
+    database_url: str = field(repr=False)
+    temporal_address: str
+    temporal_namespace: str
+    temporal_ui_url: str | None
+    logs: Path
+
+    def unexpected_errors(self) -> list[str]:
+        """Give the lines of the API's log that tell of errors nobody foresaw."""
+        log = (self.logs / "api.log").read_text(errors="replace")
+        return [line for line in log.splitlines() if UNEXPECTED in line]
+
+
+@asynccontextmanager
+async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIterator[Stack]:
+    """Start an API and a worker on a migrated database, and stop them afterwards."""
+    port = free_port()
+    api_url = f"http://{LOOPBACK}:{port}"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "TEMPORAL_ADDRESS": temporal.address,
+        "TEMPORAL_NAMESPACE": temporal.namespace,
+        "API_HOST": LOOPBACK,
+        "API_PORT": str(port),
+        **({"TEMPORAL_UI_URL": temporal.ui_url} if temporal.ui_url else {}),
+    }
+    with throwaway_data_dir() as folder:
+        logs = folder / "logs"
+        api = CommandPart(
+            "api",
+            _command("api"),
+            environment=environment,
+            log_path=logs / "api.log",
+            port=port,
+            ready_url=f"{api_url}/readyz",
+        )
+        worker = CommandPart(
+            "worker", _command("worker"), environment=environment, log_path=logs / "worker.log"
+        )
+        try:
+            await api.start()
+            await worker.start()
+            yield Stack(
+                api_url=api_url,
+                database_url=database_url,
+                temporal_address=temporal.address,
+                temporal_namespace=temporal.namespace,
+                temporal_ui_url=temporal.ui_url,
+                logs=logs,
+            )
+        finally:
+            await worker.stop()
+            await api.stop()
+
+
+def _command(name: str) -> tuple[str, ...]:
+    module = "cli.main" if Path("cli/main.py").exists() else "tests.support.run_part"
+    return (sys.executable, "-m", module, name)

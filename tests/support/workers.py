@@ -1,0 +1,144 @@
+"""Workers inside the test's process, with steps that fail or wait as a test wants."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from activities.contracts import (
+    CompensationInput,
+    TransferInput,
+    TransferKey,
+    TransferProgress,
+    TransferSteps,
+)
+from activities.transfers import TransferActivities
+from api.transfer_intake import TransferIntake
+from runtime.composition import Services
+from services.outcomes import OutcomeBoard
+from workflows.gateway import TransferGateway
+from workflows.transfer import TransferWorkflow
+
+Hook = Callable[[], Awaitable[None]]
+RUNNERS: Mapping[str, Callable[[], WorkflowRunner]] = {
+    "unsandboxed": UnsandboxedWorkflowRunner,
+    "sandboxed": SandboxedWorkflowRunner,
+}
+
+
+class InjectedSteps(TransferSteps):
+    """The real steps with something done before or after one: raise, wait, count.
+
+    Parameters
+    ----------
+    before
+        By the name of a step: awaited before each of its attempts.
+    after
+        Awaited after the step's transaction has committed, before Temporal hears of it.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        before: Mapping[str, Hook] | None = None,
+        after: Mapping[str, Hook] | None = None,
+    ) -> None:
+        self._real = TransferActivities(services.transactions)
+        self._before = dict(before or {})
+        self._after = dict(after or {})
+        self.attempts: dict[str, int] = {}
+
+    @activity.defn(name="reserve_funds")
+    async def reserve_funds(self, order: TransferInput) -> TransferProgress:
+        return await self._run("reserve_funds", lambda: self._real.reserve_funds(order))
+
+    @activity.defn(name="post_entries")
+    async def post_entries(self, transfer: TransferKey) -> TransferProgress:
+        return await self._run("post_entries", lambda: self._real.post_entries(transfer))
+
+    @activity.defn(name="finalise")
+    async def finalise(self, transfer: TransferKey) -> TransferProgress:
+        return await self._run("finalise", lambda: self._real.finalise(transfer))
+
+    @activity.defn(name="compensate")
+    async def compensate(self, compensation: CompensationInput) -> TransferProgress:
+        return await self._run("compensate", lambda: self._real.compensate(compensation))
+
+    async def _run(
+        self, name: str, step: Callable[[], Awaitable[TransferProgress]]
+    ) -> TransferProgress:
+        self.attempts[name] = self.attempts.get(name, 0) + 1
+        if name in self._before:
+            await self._before[name]()
+        progress = await step()
+        if name in self._after:
+            await self._after[name]()
+        return progress
+
+
+@dataclass(frozen=True, slots=True)
+class RunningWorker:
+    """A worker of this process and ways to reach it.
+
+    Parameters
+    ----------
+    intake
+        Takes transfers in as the API does, for this worker's task queue. No outcome is handed over
+        inside the process: they come from Temporal and the database.
+    """
+
+    task_queue: str
+    gateway: TransferGateway
+    intake: TransferIntake
+
+
+class WorkerFactory:
+    """Starts workers, each on a task queue of its own, and stops them when closed."""
+
+    def __init__(self, client: Client, services: Services) -> None:
+        self._client = client
+        self._services = services
+        self._running = AsyncExitStack()
+
+    async def __call__(
+        self, steps: TransferSteps | None = None, *, runner: str = "unsandboxed"
+    ) -> RunningWorker:
+        """Start a worker.
+
+        Parameters
+        ----------
+        steps
+            The real ones by default; ``InjectedSteps`` for others.
+        runner
+            A name of ``RUNNERS``.
+        """
+        taken = steps or TransferActivities(self._services.transactions)
+        task_queue = f"test-{secrets.token_hex(6)}"
+        worker = Worker(
+            self._client,
+            task_queue=task_queue,
+            workflows=[TransferWorkflow],
+            activities=[
+                taken.reserve_funds,
+                taken.post_entries,
+                taken.finalise,
+                taken.compensate,
+            ],
+            workflow_runner=RUNNERS[runner](),
+        )
+        await self._running.enter_async_context(worker)
+        gateway = TransferGateway(self._client, task_queue=task_queue)
+        intake = TransferIntake(
+            transactions=self._services.transactions, gateway=gateway, outcomes=OutcomeBoard()
+        )
+        return RunningWorker(task_queue, gateway, intake)
+
+    async def stop(self) -> None:
+        """Stop all workers, and cancel what they still do."""
+        await self._running.aclose()
