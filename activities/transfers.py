@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.contracts import (
     CompensationInput,
@@ -79,7 +79,17 @@ def _application_errors() -> Iterator[None]:
         yield
     except DomainError as error:
         is_final = isinstance(error, TransferRefusal | TransferNotFound | IdempotencyKeyReused)
-        raise ApplicationError(error.message, type=error.code, non_retryable=is_final) from error
+        raise ApplicationError(
+            error.message,
+            type=error.code,
+            non_retryable=is_final,
+            # A refusal is the answer, not a fault: no warning in the logs, no count of errors.
+            category=(
+                ApplicationErrorCategory.BENIGN
+                if is_final
+                else ApplicationErrorCategory.UNSPECIFIED
+            ),
+        ) from error
 
 
 def _order(order: TransferInput) -> TransferOrder:

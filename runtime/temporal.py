@@ -37,6 +37,7 @@ from workflows.transfer import TransferWorkflow
 TASK_QUEUE: Final = "transfers"
 CONNECT_SECONDS: Final = 30.0
 CONNECT_PAUSE_SECONDS: Final = 0.5
+REGISTRATION_SECONDS: Final = 30.0
 HEALTH_TIMEOUT: Final = timedelta(seconds=2)
 
 WORKFLOW_TASK_SLOTS: Final = 100
@@ -138,20 +139,44 @@ async def set_up_temporal(client: Client) -> None:
 
 
 async def ensure_search_attributes(client: Client, names: Sequence[str]) -> None:
-    """Register the custom search attributes that are missing, as Keywords."""
+    """Register the custom search attributes that are missing, as Keywords.
+
+    Raises
+    ------
+    TemporalUnavailable
+        The server does not take them into use within ``REGISTRATION_SECONDS``.
+
+    Notes
+    -----
+    A server takes a moment until it knows what it registered, and refuses starts until then.
+    """
     known = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )
     missing = [name for name in names if name not in known.custom_attributes]
-    if missing:
-        await client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=client.namespace,
-                search_attributes=dict.fromkeys(
-                    missing, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-                ),
-            )
+    if not missing:
+        return
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=client.namespace,
+            search_attributes=dict.fromkeys(missing, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
         )
+    )
+    deadline = asyncio.get_running_loop().time() + REGISTRATION_SECONDS
+    while not await _can_search(client, missing):
+        if asyncio.get_running_loop().time() > deadline:
+            raise TemporalUnavailable
+        await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+
+
+async def _can_search(client: Client, names: Sequence[str]) -> bool:
+    try:
+        await client.count_workflows(" AND ".join(f"{name} = ''" for name in names))
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            return False
+        raise
+    return True
 
 
 async def ensure_reconciliation(client: Client, *, task_queue: str = TASK_QUEUE) -> None:

@@ -1,0 +1,295 @@
+"""The HTTP API as a client sees it: one place that sends requests, retries and reads problems."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from domain.limits import IDEMPOTENCY_KEY_LENGTH_MAXIMUM, WAIT_SECONDS_MAXIMUM
+
+Document: TypeAlias = dict[str, Any]
+"""A decoded JSON object."""
+
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = WAIT_SECONDS_MAXIMUM + 15.0
+"""A little more than the longest wait that a request can ask for."""
+
+PASSING_STATUSES: Final = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_IDEMPOTENCY_KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAXIMUM}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPlace:
+    """Where an API is, and the key to call it with.
+
+    Parameters
+    ----------
+    origin
+        What named it, for messages.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    origin: str = "the caller"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How long, and how often, a request is repeated that nobody could answer for the moment.
+
+    Parameters
+    ----------
+    max_seconds
+        After so long, the failure stands; 0 does not retry.
+    first_delay_seconds
+        Pause before the first repetition; doubled with each further one.
+    max_delay_seconds
+        The longest pause.
+    """
+
+    max_seconds: float = 60.0
+    first_delay_seconds: float = 0.1
+    max_delay_seconds: float = 2.0
+
+    def delay_seconds(self, failures: int, *, asked_seconds: float) -> float:
+        """Tell how long to pause after so many failures, no less than the API asked for."""
+        doubled = self.first_delay_seconds * 2.0 ** min(failures - 1, 30)
+        return min(max(doubled, asked_seconds), self.max_delay_seconds)
+
+
+NO_RETRIES: Final = RetryPolicy(max_seconds=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API answered where it did what it was asked.
+
+    Parameters
+    ----------
+    text
+        The body as it came.
+    is_replay
+        An earlier request with the same key had this outcome.
+    """
+
+    status: int
+    document: Document
+    text: str
+    is_replay: bool
+
+
+class ApiUnavailable(Exception):
+    """Nothing answered; whether the request was carried out is not known."""
+
+
+class ApiProblem(Exception):
+    """The API refused, with a problem document.
+
+    Parameters
+    ----------
+    code
+        Stable code of the problem.
+    detail
+        What is wrong, for people.
+    document
+        The whole problem document.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, document: Document, is_replay: bool = False
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.document = document
+        self.is_replay = is_replay
+        super().__init__(f"{code}: {detail}")
+
+    @property
+    def field_messages(self) -> list[tuple[str, str]]:
+        """Name and message of each field that is not as it should be."""
+        return [(each["field"], each["message"]) for each in self.document.get("errors") or ()]
+
+
+def _say_nothing(_failure: Exception) -> None:
+    pass
+
+
+class ApiClient:
+    """Calls the API.
+
+    Parameters
+    ----------
+    http
+        Carries base URL and key.
+    retries
+        How requests are repeated that nobody could answer. Only for requests that may be sent
+        twice: reads, and those with an idempotency key or an external id.
+    on_retry
+        Told of each failure that a repetition follows.
+
+    Notes
+    -----
+    Every call raises `ApiProblem` where the API refuses, and `ApiUnavailable` where none answers.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        retries: RetryPolicy = NO_RETRIES,
+        on_retry: Callable[[Exception], None] = _say_nothing,
+    ) -> None:
+        self._http = http
+        self._retries = retries
+        self._on_retry = on_retry
+
+    async def get(self, path: str, **parameters: str | int | None) -> Answer:
+        """Read something; parameters that are ``None`` are left out."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return await self._send("GET", path, params=given)
+
+    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """Make or change something other than a transfer."""
+        return await self._send("POST", path, json=body)
+
+    async def transfer(
+        self, body: Mapping[str, Any], *, key: str, prefer: str | None = None
+    ) -> Answer:
+        """Ask for a transfer; 202 where it is still PROCESSING.
+
+        Parameters
+        ----------
+        key
+            Idempotency key, 1 to 200 visible ASCII characters.
+        prefer
+            ``wait=<seconds>`` or ``respond-async``.
+        """
+        if not _IDEMPOTENCY_KEY.fullmatch(key):
+            # A header cannot carry it, so that the API could not refuse it by itself.
+            raise local_problem(
+                "idempotency_key_invalid",
+                f"The idempotency key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
+                f"characters, and {key!r} is not.",
+            )
+        headers = {"Idempotency-Key": key} | ({"Prefer": prefer} if prefer else {})
+        return await self._send("POST", "/v1/transfers", json=body, headers=headers)
+
+    async def account(self, reference: str) -> Document:
+        """Read an account by its UUID, its account number or ``ext:<external_id>``."""
+        return (await self.get(f"/v1/accounts/{quote(reference, safe=':')}")).document
+
+    async def first(self, path: str, **parameters: str | int | None) -> Document | None:
+        """Read the first object of a list; ``None`` where the list is empty."""
+        data: list[Document] = (await self.get(path, limit=1, **parameters)).document["data"]
+        return data[0] if data else None
+
+    async def _send(self, method: str, path: str, **options: Any) -> Answer:
+        began, failures = time.monotonic(), 0
+        while True:
+            try:
+                response = await self._http.request(method, path, **options)
+            except httpx.TransportError as error:
+                failure: Exception = ApiUnavailable(
+                    f"{self._http.base_url} does not answer: {str(error) or type(error).__name__}"
+                )
+                asked_seconds = 0.0
+            else:
+                if response.is_success:
+                    return _answer(response)
+                failure = _problem(response)
+                asked_seconds = _asked_seconds(response)
+                if response.status_code not in PASSING_STATUSES:
+                    raise failure
+            failures += 1
+            delay_seconds = self._retries.delay_seconds(failures, asked_seconds=asked_seconds)
+            if time.monotonic() - began + delay_seconds > self._retries.max_seconds:
+                raise failure
+            self._on_retry(failure)
+            await asyncio.sleep(delay_seconds)
+
+
+@asynccontextmanager
+async def open_api_client(
+    place: ApiPlace,
+    *,
+    connections: int = 10,
+    retries: RetryPolicy = NO_RETRIES,
+    on_retry: Callable[[Exception], None] = _say_nothing,
+) -> AsyncIterator[ApiClient]:
+    """Give a client, and close its connections afterwards.
+
+    Parameters
+    ----------
+    connections
+        Requests in flight at most.
+    """
+    async with httpx.AsyncClient(
+        base_url=place.url,
+        headers={"Authorization": f"Bearer {place.key}"},
+        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        # What runs on this machine is not behind a proxy that the surroundings may name.
+        trust_env=urlsplit(place.url).hostname not in _LOOPBACK,
+    ) as http:
+        yield ApiClient(http, retries=retries, on_retry=on_retry)
+
+
+def local_problem(code: str, detail: str) -> ApiProblem:
+    """Make the problem of a request that is not worth sending, as the API would put it."""
+    status = HTTPStatus.BAD_REQUEST
+    document = {"status": int(status), "code": code, "detail": detail}
+    return ApiProblem(status, code, detail, document=document)
+
+
+def _answer(response: httpx.Response) -> Answer:
+    try:
+        document = response.json()
+    except ValueError:
+        raise _no_document(response) from None
+    return Answer(response.status_code, document, response.text, _is_replay(response))
+
+
+def _problem(response: httpx.Response) -> ApiProblem:
+    try:
+        document = response.json()
+        code, detail = str(document["code"]), str(document["detail"])
+    except (ValueError, KeyError, TypeError):
+        return _no_document(response)
+    return ApiProblem(
+        response.status_code, code, detail, document=document, is_replay=_is_replay(response)
+    )
+
+
+def _no_document(response: httpx.Response) -> ApiProblem:
+    detail = (
+        f"{response.url} answered {response.status_code} without a document of this service. "
+        "Is this the API's address?"
+    )
+    code = f"http_{response.status_code}"
+    document = {"status": response.status_code, "code": code, "detail": detail}
+    return ApiProblem(response.status_code, code, detail, document=document)
+
+
+def _is_replay(response: httpx.Response) -> bool:
+    return bool(response.headers.get("Idempotency-Replayed") == "true")
+
+
+def _asked_seconds(response: httpx.Response) -> float:
+    asked = response.headers.get("Retry-After", "")
+    return float(asked) if asked.isascii() and asked.isdigit() else 0.0

@@ -1,0 +1,69 @@
+"""What keeps a process from starting, as one sentence for the person who starts it."""
+
+from typing import Final
+
+from alembic.util import CommandError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from temporalio.service import RPCError
+
+from domain.errors import DatabaseUnavailable, TemporalUnavailable
+from persistence.violations import domain_error_of
+from runtime.composition import open_services
+from runtime.migrations import StaleSchemaError
+from runtime.settings import Settings
+from runtime.temporal import connect, ensure_search_attributes
+from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
+
+CHECK_CONNECTIONS: Final = 1
+URL_FORM: Final = "postgresql://user:password@host:port/database"
+
+
+async def require_servers(settings: Settings) -> None:
+    """Check that the database and Temporal are there, before a server takes over the process.
+
+    Raises
+    ------
+    StaleSchemaError, DatabaseUnavailable, TemporalUnavailable, RPCError
+        The process cannot start; `startup_problem` says it in a sentence.
+    """
+    url = settings.database_url.get_secret_value()
+    async with open_services(url, connections=CHECK_CONNECTIONS):
+        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        await ensure_search_attributes(client, SEARCH_ATTRIBUTE_NAMES)
+
+
+def startup_problem(error: Exception, *, temporal_address: str) -> str | None:
+    """Say what keeps a process from starting; ``None`` for what only a bug can cause.
+
+    Parameters
+    ----------
+    temporal_address
+        Where Temporal should be, for the message.
+    """
+    if isinstance(error, DatabaseUnavailable):
+        return _no_database(error.__cause__)
+    if isinstance(error, DBAPIError):
+        is_away = isinstance(domain_error_of(error), DatabaseUnavailable)
+        return _no_database(error) if is_away else None
+    if isinstance(error, TemporalUnavailable):
+        return f"Temporal cannot be reached at {temporal_address} (TEMPORAL_ADDRESS)."
+    return _refusal(error)
+
+
+def _refusal(error: Exception) -> str | None:
+    if isinstance(error, RPCError):
+        return f"Temporal refuses: {error.message}"
+    if isinstance(error, ArgumentError):
+        return f"The database's URL cannot be read; it has the form {URL_FORM}."
+    if isinstance(error, StaleSchemaError | CommandError):
+        return f"{error}."
+    return None
+
+
+def _no_database(cause: BaseException | None) -> str:
+    reason = cause.orig if isinstance(cause, DBAPIError) else cause
+    return f"PostgreSQL cannot be reached: {_first_line(reason)}"
+
+
+def _first_line(error: BaseException | None) -> str:
+    return str(error or "no answer").splitlines()[0]

@@ -1,0 +1,55 @@
+"""Workflows go through the histories of their earlier runs without a difference."""
+
+from pathlib import Path
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from activities.contracts import TransferInput, TransferProgress, TransferSteps
+from workflows.transfer import DURABLE_ATTEMPT_TIMEOUT, TransferWorkflow
+
+HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
+
+
+def history(path: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(path.stem, path.read_text())
+
+
+def test_there_are_histories_of_every_way_a_transfer_can_go() -> None:
+    assert {path.stem for path in HISTORIES} >= {
+        f"transfer-{name}" for name in ("fast", "refused", "durable", "compensated", "cancelled")
+    }
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_recorded_transfer_replays(path: Path, runner: str) -> None:
+    replayer = Replayer(workflows=[TransferWorkflow], workflow_runner=RUNNERS[runner]())
+
+    result = await replayer.replay_workflow(history(path), raise_on_replay_failure=False)
+
+    assert result.replay_failure is None
+
+
+@workflow.defn(name="TransferWorkflow")
+class ChangedWorkflow:
+    """A workflow that does something else first, as no new version may."""
+
+    @workflow.run
+    async def run(self, order: TransferInput) -> TransferProgress:
+        return await workflow.execute_activity_method(
+            TransferSteps.reserve_funds, order, start_to_close_timeout=DURABLE_ATTEMPT_TIMEOUT
+        )
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_changed_workflow_is_found_out(path: Path) -> None:
+    replayer = Replayer(workflows=[ChangedWorkflow], workflow_runner=UnsandboxedWorkflowRunner())
+
+    result = await replayer.replay_workflow(history(path), raise_on_replay_failure=False)
+
+    assert result.replay_failure is not None
