@@ -10,7 +10,7 @@ PYTHON := python3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test berka check format lock clean
+.PHONY: help setup demo run test berka bench check format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
 
 berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
 	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)
+
+bench: $(STAMP) ## Measure a transfer against the engine's floor, side by side
+	$(BIN)/python -m benchmarks.single_transfer
 
 check: $(STAMP) ## Lint, types, import rules, migrations
 	$(BIN)/ruff check .
