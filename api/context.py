@@ -45,7 +45,7 @@ class ApiContext:
     workflow_url: Callable[[str, str], str | None]
 
 
-def api_context(request: Request) -> ApiContext:
+async def api_context(request: Request) -> ApiContext:
     """Give the process's context to a route."""
     return cast("ApiContext", request.app.state.context)
 

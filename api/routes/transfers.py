@@ -73,7 +73,7 @@ async def list_transfers(
     state: Annotated[ProcessState | None, Query()] = None,
     type_: Annotated[TransferType | None, Query(alias="type")] = None,
     account: AccountInQuery,
-    idempotency_key: Annotated[str | None, Query()] = None,
+    idempotency_key: Annotated[str | None, Query(pattern="^[!-~]{1,200}$")] = None,
     created_from: Annotated[Moment | None, Query()] = None,
     created_to: Annotated[Moment | None, Query()] = None,
     page_size: PageSize = PAGE_SIZE,
