@@ -1,20 +1,13 @@
 """Transfers: from a client's request, through the steps of the saga, to the one outcome."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from domain.accounts import AccountKind, AccountReference
 from domain.errors import (
-    AccountNotFound,
-    CurrencyMismatch,
-    DomainError,
-    FieldProblem,
-    SameAccount,
     TransferNotFound,
     TransferRefusal,
-    ValidationFailed,
 )
 from domain.ids import TenantId, TransferId
 from domain.pages import Page
@@ -25,23 +18,16 @@ from domain.transfers import (
     TransferEvent,
     TransferOrder,
     TransferRequest,
-    TransferType,
 )
-from persistence.accounts import AccountIdentity
 from persistence.database import Database, UnitOfWork
 from persistence.transfers import TransferFilter
 from services.balances import BalanceService
 from services.idempotency import IdempotencyService, fingerprint_of
 from services.identifiers import new_uuid
 from services.ledger import LedgerService
+from services.transfer_sides import identify_sides, require_sides
 
 UNFINISHED_PAGE_SIZE: Final = 500
-
-_SIDES: Final = {
-    TransferType.INTERNAL: frozenset({"source", "destination"}),
-    TransferType.DEPOSIT: frozenset({"destination"}),
-    TransferType.WITHDRAWAL: frozenset({"source"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +80,9 @@ class TransactionService:
         DatabaseUnavailable
             No connection.
         """
-        _require_sides(request)
+        require_sides(request)
         async with self._database.reading() as unit_of_work:
-            source, destination = await self._identify(unit_of_work, tenant_id, request)
+            source, destination = await identify_sides(unit_of_work, tenant_id, request)
             fingerprint = fingerprint_of(request, source=source.id, destination=destination.id)
             earlier = await self._idempotency.find(
                 unit_of_work, tenant_id, request.idempotency_key, fingerprint
@@ -319,91 +305,3 @@ class TransactionService:
         if transfer is None:
             raise TransferNotFound(str(transfer_id))
         return transfer
-
-    @staticmethod
-    async def _identify(
-        unit_of_work: UnitOfWork, tenant_id: TenantId, request: TransferRequest
-    ) -> tuple[AccountIdentity, AccountIdentity]:
-        """Find both accounts, the settlement account where a side is not named."""
-        named = {"source": request.source, "destination": request.destination}
-        found = await unit_of_work.accounts.identify(
-            tenant_id,
-            [reference for reference in named.values() if reference is not None],
-            settlement_currency=None if all(named.values()) else request.money.currency,
-        )
-        sides = [
-            _side(field, reference, found, request.money.currency)
-            for field, reference in named.items()
-        ]
-        source, destination = sides
-        if source.id == destination.id:
-            raise SameAccount
-        for field, side in zip(named, sides, strict=True):
-            if side.currency != request.money.currency:
-                raise CurrencyMismatch(
-                    expected=request.money.currency, actual=side.currency, field=field
-                )
-        return source, destination
-
-
-def _require_sides(request: TransferRequest) -> None:
-    """Hold the named sides against the transfer's type."""
-    given = {"source": request.source, "destination": request.destination}
-    wanted = _SIDES.get(request.type)
-    if wanted is None:
-        raise ValidationFailed(
-            [FieldProblem("type", "unsupported", "must be INTERNAL, DEPOSIT or WITHDRAWAL")]
-        )
-    problems = [
-        FieldProblem(field, "missing", f"is required for a transfer of type {request.type}")
-        for field in given
-        if field in wanted and given[field] is None
-    ] + [
-        FieldProblem(
-            field,
-            "not_allowed",
-            f"must be left out of a transfer of type {request.type}: "
-            "the other side is the tenant's settlement account",
-        )
-        for field in given
-        if field not in wanted and given[field] is not None
-    ]
-    if problems:
-        raise ValidationFailed(problems)
-
-
-def _side(
-    field: str,
-    reference: AccountReference | None,
-    found: Sequence[AccountIdentity],
-    currency: str,
-) -> AccountIdentity:
-    """Pick the account of one side from those found."""
-    if reference is None:
-        for account in found:
-            if account.kind is AccountKind.SYSTEM and account.currency == currency:
-                return account
-        raise _no_settlement(found, currency)
-    for account in found:
-        if account.answers_to(reference):
-            if account.kind is AccountKind.SYSTEM:
-                raise ValidationFailed(
-                    [
-                        FieldProblem(
-                            field,
-                            "settlement_account",
-                            "must be a customer account; money enters by DEPOSIT "
-                            "and leaves by WITHDRAWAL",
-                        )
-                    ]
-                )
-            return account
-    raise AccountNotFound(reference.text, field=field)
-
-
-def _no_settlement(found: Sequence[AccountIdentity], currency: str) -> DomainError:
-    """Explain why there is no settlement account: no account of the tenant holds the currency."""
-    customers = [account for account in found if account.kind is AccountKind.CUSTOMER]
-    if customers:
-        return CurrencyMismatch(expected=currency, actual=customers[0].currency, field="named")
-    return AccountNotFound("named by the request")

@@ -1,0 +1,129 @@
+"""Between which accounts a requested transfer is to move money."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from domain.accounts import AccountKind, AccountReference
+from domain.errors import (
+    AccountNotFound,
+    CurrencyMismatch,
+    DomainError,
+    FieldProblem,
+    SameAccount,
+    ValidationFailed,
+)
+from domain.ids import TenantId
+from domain.transfers import TransferRequest, TransferType
+from persistence.accounts import AccountIdentity
+from persistence.database import UnitOfWork
+
+_SIDES: Final = {
+    TransferType.INTERNAL: frozenset({"source", "destination"}),
+    TransferType.DEPOSIT: frozenset({"destination"}),
+    TransferType.WITHDRAWAL: frozenset({"source"}),
+}
+
+
+def require_sides(request: TransferRequest) -> None:
+    """Hold the named sides against the transfer's type.
+
+    Raises
+    ------
+    ValidationFailed
+        A side is missing or must not be named, or clients cannot ask for the type.
+    """
+    given = {"source": request.source, "destination": request.destination}
+    wanted = _SIDES.get(request.type)
+    if wanted is None:
+        raise ValidationFailed(
+            [FieldProblem("type", "unsupported", "must be INTERNAL, DEPOSIT or WITHDRAWAL")]
+        )
+    problems = [
+        FieldProblem(field, "missing", f"is required for a transfer of type {request.type}")
+        for field in given
+        if field in wanted and given[field] is None
+    ] + [
+        FieldProblem(
+            field,
+            "not_allowed",
+            f"must be left out of a transfer of type {request.type}: "
+            "the other side is the tenant's settlement account",
+        )
+        for field in given
+        if field not in wanted and given[field] is not None
+    ]
+    if problems:
+        raise ValidationFailed(problems)
+
+
+async def identify_sides(
+    unit_of_work: UnitOfWork, tenant_id: TenantId, request: TransferRequest
+) -> tuple[AccountIdentity, AccountIdentity]:
+    """Find both accounts of a request, the settlement account where a side is not named.
+
+    Raises
+    ------
+    ValidationFailed
+        A named side is a settlement account.
+    AccountNotFound
+        The tenant has no such account.
+    SameAccount
+        Source and destination are one.
+    CurrencyMismatch
+        An account's currency is not the transfer's.
+    """
+    named = {"source": request.source, "destination": request.destination}
+    found = await unit_of_work.accounts.identify(
+        tenant_id,
+        [reference for reference in named.values() if reference is not None],
+        settlement_currency=None if all(named.values()) else request.money.currency,
+    )
+    sides = [
+        _side(field, reference, found, request.money.currency) for field, reference in named.items()
+    ]
+    source, destination = sides
+    if source.id == destination.id:
+        raise SameAccount
+    for field, side in zip(named, sides, strict=True):
+        if side.currency != request.money.currency:
+            raise CurrencyMismatch(
+                expected=request.money.currency, actual=side.currency, field=field
+            )
+    return source, destination
+
+
+def _side(
+    field: str,
+    reference: AccountReference | None,
+    found: Sequence[AccountIdentity],
+    currency: str,
+) -> AccountIdentity:
+    """Pick the account of one side from those found."""
+    if reference is None:
+        for account in found:
+            if account.kind is AccountKind.SYSTEM and account.currency == currency:
+                return account
+        raise _no_settlement(found, currency)
+    for account in found:
+        if account.answers_to(reference):
+            if account.kind is AccountKind.SYSTEM:
+                raise ValidationFailed(
+                    [
+                        FieldProblem(
+                            field,
+                            "settlement_account",
+                            "must be a customer account; money enters by DEPOSIT "
+                            "and leaves by WITHDRAWAL",
+                        )
+                    ]
+                )
+            return account
+    raise AccountNotFound(reference.text, field=field)
+
+
+def _no_settlement(found: Sequence[AccountIdentity], currency: str) -> DomainError:
+    """Explain why there is no settlement account: no account of the tenant holds the currency."""
+    customers = [account for account in found if account.kind is AccountKind.CUSTOMER]
+    if customers:
+        return CurrencyMismatch(expected=currency, actual=customers[0].currency, field="named")
+    return AccountNotFound("named by the request")
