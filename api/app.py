@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
@@ -35,7 +36,8 @@ def create_app(context: Callable[[], AbstractAsyncContextManager[ApiContext]]) -
             app.state.context = opened
             yield
 
-    app = FastAPI(
+    # The pages of the documentation come with their assets, so that they work offline.
+    app = FastAPIOffline(
         title="Durable transfers",
         description=DESCRIPTION,
         version=version("durable-transfers"),
