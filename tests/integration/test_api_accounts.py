@@ -1,15 +1,12 @@
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from domain.account_numbers import is_account_number
-from domain.accounts import AccountReference
-from domain.money import Money
-from domain.transfers import Failure, TransferRequest, TransferType
 from runtime.composition import Services
-from tests.support.api import Client, Json, new_key, problem_of
+from tests.support.api import Client, Json, problem_of
+from tests.support.holds import held
 
 FIELDS = {
     "id",
@@ -30,31 +27,6 @@ VERBS = ("freeze", "unfreeze", "close")
 def references(account: Json) -> list[str]:
     """The three ways to name an account."""
     return [account["id"], account["account_number"], f"ext:{account['external_id']}"]
-
-
-@asynccontextmanager
-async def held(
-    services: Services, tenant: Client, account: Json, amount: int
-) -> AsyncIterator[None]:
-    """Hold an account's money for a withdrawal that does not go on."""
-    request = TransferRequest(
-        idempotency_key=new_key(),
-        type=TransferType.WITHDRAWAL,
-        source=AccountReference.parse(account["id"]),
-        destination=None,
-        money=Money(amount, account["currency"]),
-        description=None,
-        metadata={},
-        effective_at=None,
-    )
-    prepared = await services.transactions.prepare(tenant.tenant_id, request)
-    reserved = await services.transactions.reserve(prepared.order)
-    try:
-        yield
-    finally:
-        await services.transactions.compensate(
-            tenant.tenant_id, reserved.id, Failure("cancelled", "the test is over")
-        )
 
 
 async def settlement_of(tenant: Client, currency: str) -> Json:
@@ -189,7 +161,13 @@ async def test_settlement_accounts_are_not_the_callers_to_change(tenant: Client,
 async def test_a_change_leaves_what_it_does_not_name(tenant: Client) -> None:
     account = await tenant.account(overdraft_limit=7, metadata={"a": 1}, external_id="patched")
     path = f"/accounts/{account['id']}"
-    for change in ({"overdraft_limit": "9"}, {"metadata": {"b": [2]}}, {}, {"metadata": {}}):
+    changes: list[dict[str, Any]] = [
+        {"overdraft_limit": "9"},
+        {"metadata": {"b": [2]}},
+        {},
+        {"metadata": {}},
+    ]
+    for change in changes:
         response = await tenant.call("PATCH", path, json=change)
         assert response.status_code == 200
     changed = await tenant.get(path)

@@ -1,8 +1,10 @@
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import pytest
 
+from runtime.composition import Services
 from tests.support.api import Client, Json
+from tests.support.holds import held
 
 DAY_1, DAY_2, DAY_3 = (f"2026-01-0{day}T12:00:00Z" for day in (1, 2, 3))
 
@@ -56,13 +58,24 @@ async def test_a_balance_as_of_a_time_counts_what_was_effective_by_then(
     assert datetime.fromisoformat(balance["as_of"]) == datetime.fromisoformat(as_of)
 
 
-async def test_a_hold_counts_from_its_opening_to_its_close(tenant: Client) -> None:
+async def now(tenant: Client) -> str:
+    """Read the database's clock, which dates holds."""
+    created_at: str = (await tenant.user())["created_at"]
+    return created_at
+
+
+async def test_a_hold_counts_from_its_opening_to_its_close(
+    tenant: Client, services: Services
+) -> None:
     account = await tenant.account(balance=50)
-    await tenant.withdraw(account["id"], 50)
     path = f"/accounts/{account['id']}/balance"
-    for as_of in (datetime.now(UTC), datetime.now(UTC) - timedelta(hours=1)):
-        balance = await tenant.get(path, as_of=as_of.isoformat())
-        assert (balance["posted"], balance["held"]) == (0, 0)
+    before = await now(tenant)
+    async with held(services, tenant, account, 20):
+        during = await now(tenant)
+        assert (await tenant.get(path))["held"] == 20
+    for moment, held_then in [(before, 0), (during, 20), (await now(tenant), 0)]:
+        balance = await tenant.get(path, as_of=moment)
+        assert (balance["held"], balance["available"]) == (held_then, 50 - held_then)
 
 
 async def test_entries_tell_every_change_newest_first_or_oldest_first(tenant: Client) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import os
 import secrets
+import subprocess
+import sys
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,8 +24,16 @@ from runtime.migrations import migrate
 from runtime.stack_files import throwaway_data_dir
 
 IMAGE = "postgres:18-alpine"
-# Of each answer of the engine, those of a pull included: without a network a pull says nothing.
+# As the embedded server: each process of the product keeps a pool of its own.
+COMMAND = "postgres -c max_connections=200"
 ENGINE_SECONDS = 20
+# A process of its own, for the engine's client waits for a pull for ever, and without a network a
+# pull may say nothing for long.
+PULL_SECONDS = 90
+PULL = f"""
+from testcontainers.core.docker_client import DockerClient
+DockerClient().client.images.pull({IMAGE!r})
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,8 @@ async def postgres_server(report: Callable[[str], None]) -> AsyncIterator[Postgr
     """Give the server that the surroundings name, one in a container, or an embedded one."""
     given = os.environ.get("DATABASE_URL")
     if given:
+        # The product also takes a URL that names its driver; psycopg itself does not.
+        given = given.replace("postgresql+psycopg://", "postgresql://", 1)
         yield PostgresServer(given, given, "DATABASE_URL")
         return
     container, reason = await asyncio.to_thread(_start_container)
@@ -115,17 +127,17 @@ def _start_container() -> tuple[PostgresContainer | None, str]:
 def _try_container() -> tuple[PostgresContainer | None, str]:
     try:
         engine: Any = DockerClient(timeout=ENGINE_SECONDS).client
-    except Exception as error:  # noqa: BLE001 - the engine's client raises of many kinds
-        return None, f"no Docker engine: {_first_line(error)}"
+    except Exception:  # noqa: BLE001 - the engine's client raises of many kinds
+        return None, "no Docker engine answers"
     try:
         if not engine.images.list(name=IMAGE):
-            engine.images.pull(IMAGE)
-        return PostgresContainer(IMAGE).start(), ""
+            subprocess.run(  # noqa: S603 - this Python, and the lines above
+                [sys.executable, "-c", PULL], timeout=PULL_SECONDS, check=True, capture_output=True
+            )
+        return PostgresContainer(IMAGE).with_command(COMMAND).start(), ""
+    except subprocess.SubprocessError:
+        return None, f"{IMAGE} cannot be pulled"
     except Exception as error:  # noqa: BLE001 - as above
-        return None, f"{IMAGE} cannot be run: {_first_line(error)}"
+        return None, f"{IMAGE} cannot be run: {type(error).__name__}"
     finally:
         engine.close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,7 +1,6 @@
 """The product as processes of their own, over the test run's servers."""
 
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from runtime.command_part import CommandPart
 from runtime.ports import LOOPBACK, free_port
 from runtime.stack_files import throwaway_data_dir
+from runtime.stack_options import StackCommands
 from tests.support.temporal import TemporalServer
 
 UNEXPECTED = "unexpected_error"
@@ -49,16 +49,17 @@ async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIte
     }
     with throwaway_data_dir() as folder:
         logs = folder / "logs"
+        commands = StackCommands()
         api = CommandPart(
             "api",
-            _command("api"),
+            commands.api,
             environment=environment,
             log_path=logs / "api.log",
             port=port,
             ready_url=f"{api_url}/readyz",
         )
         worker = CommandPart(
-            "worker", _command("worker"), environment=environment, log_path=logs / "worker.log"
+            "worker", commands.worker, environment=environment, log_path=logs / "worker.log"
         )
         try:
             await api.start()
@@ -74,8 +75,3 @@ async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIte
         finally:
             await worker.stop()
             await api.stop()
-
-
-def _command(name: str) -> tuple[str, ...]:
-    module = "cli.main" if Path("cli/main.py").exists() else "tests.support.run_part"
-    return (sys.executable, "-m", module, name)

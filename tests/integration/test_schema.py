@@ -1,0 +1,427 @@
+"""What the database itself holds, whoever writes to it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection, sql
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from domain.errors import (
+    AccountNumberTaken,
+    BalanceOutOfRange,
+    DatabaseUnavailable,
+    DomainError,
+    ExternalIdTaken,
+    LedgerRuleViolated,
+    UserNotFound,
+)
+from persistence.database import Database, DatabaseLimits, create_engine
+from persistence.tables import metadata
+from persistence.violations import translated_violations
+from runtime.ports import free_port
+from tests.support.check_migrations import difference, walk
+from tests.support.ledger_rows import (
+    ALICE,
+    ALICES_ENTRY,
+    BOB,
+    DIGEST,
+    DONE,
+    EMPTY,
+    HOLD,
+    LEDGER,
+    NEW,
+    NOBODY,
+    NOW,
+    OTHER_TENANT,
+    RIGHT_ROWS,
+    SETTLEMENT,
+    TENANT,
+    TOO_MUCH,
+    TRANSFER,
+    USER,
+    Row,
+    entry,
+    insert,
+    number,
+    write_ledger,
+)
+from tests.support.postgres import PostgresServer
+
+APPEND_ONLY = ("ledger_entries", "transfer_events", "idempotency_keys")
+
+
+@pytest.fixture(scope="module")
+async def ledger_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A database with the small ledger, that no test changes for good."""
+    async with postgres.database() as url:
+        async with await AsyncConnection.connect(url) as connection:
+            await write_ledger(connection)
+        yield url
+
+
+@pytest.fixture
+async def ledger(ledger_url: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """A transaction on it that is rolled back in the end."""
+    async with await AsyncConnection.connect(ledger_url) as connection:
+        yield connection
+        await connection.rollback()
+
+
+async def refusal(connection: AsyncConnection[Any], statement: str, *values: Any) -> str:
+    """Require that a statement is refused, and name the rule that refuses it."""
+    with pytest.raises(psycopg.Error) as refused:
+        await connection.execute(sql.SQL(statement), values)
+    return refused.value.diag.constraint_name or str(refused.value)
+
+
+async def test_migrations_go_up_and_down_and_up_again_and_match_the_tables(
+    postgres: PostgresServer,
+) -> None:
+    async with postgres.database(migrated=False) as url:
+        await asyncio.to_thread(walk, url)
+
+
+async def test_migrations_make_what_is_declared_to_the_last_check(
+    postgres: PostgresServer,
+) -> None:
+    found = await difference(postgres)
+    assert (found.only_migrated, found.only_declared) == (frozenset(), frozenset())
+
+
+@pytest.mark.parametrize("table", RIGHT_ROWS)
+async def test_a_right_row_is_taken(ledger: AsyncConnection[Any], table: str) -> None:
+    await insert(ledger, table, RIGHT_ROWS[table])
+
+
+# By the rule's name: the table whose right row is changed, and how.
+WRONG_ROWS: dict[str, tuple[str, Row]] = {
+    "tenants_pkey": ("tenants", {"id": TENANT}),
+    "tenants_name": ("tenants", {"name": "one"}),
+    "api_keys_pkey": ("api_keys", {"id": UUID(int=5)}),
+    "api_keys_tenant": ("api_keys", {"tenant_id": NOBODY}),
+    "api_keys_secret_hash": ("api_keys", {"secret_hash": DIGEST}),
+    "api_keys_secret_hash_length": ("api_keys", {"secret_hash": b"short"}),
+    "users_pkey": ("users", {"id": USER}),
+    "users_tenant": ("users", {"tenant_id": NOBODY}),
+    "users_external_id": ("users", {"external_id": "ada"}),
+    "accounts_pkey": ("accounts", {"id": ALICE}),
+    "accounts_user": ("accounts", {"tenant_id": OTHER_TENANT}),
+    "accounts_tenant": ("accounts", {"tenant_id": NOBODY, "kind": "SYSTEM", "user_id": None}),
+    "accounts_account_number": ("accounts", {"account_number": number(1)}),
+    "accounts_external_id": ("accounts", {"external_id": "alice"}),
+    "accounts_kind_known": ("accounts", {"kind": "GIFT", "user_id": None}),
+    "accounts_owner": ("accounts", {"user_id": None}),
+    "accounts_currency_code": ("accounts", {"currency": "eur"}),
+    "accounts_number_shape": ("accounts", {"account_number": "98"}),
+    "accounts_number_check_digits": ("accounts", {"account_number": "1000000000000001"}),
+    "accounts_settlement": ("accounts", {"kind": "SYSTEM", "user_id": None}),
+    "balances_pkey": ("balances", {"account_id": ALICE}),
+    "balances_account": ("balances", {"currency": "USD"}),
+    "balances_status_known": ("balances", {"status": "ASLEEP"}),
+    "balances_only_system_unlimited": ("balances", {"overdraft_limit_minor": None}),
+    "balances_overdraft_limit_range": ("balances", {"overdraft_limit_minor": TOO_MUCH}),
+    "balances_held_not_negative": ("balances", {"held_minor": -1}),
+    "balances_available": ("balances", {"posted_minor": -1}),
+    "balances_closed_empty": ("balances", {"status": "CLOSED", "posted_minor": 1}),
+    "balances_sequence_not_negative": ("balances", {"last_sequence": -1}),
+    "idempotency_keys_pkey": ("idempotency_keys", {"key": "done"}),
+    "idempotency_keys_tenant": ("idempotency_keys", {"tenant_id": NOBODY}),
+    "idempotency_keys_fingerprint_length": ("idempotency_keys", {"fingerprint": b""}),
+    "idempotency_keys_shape": ("idempotency_keys", {"key": "a b"}),
+    "transfers_pkey": ("transfers", {"id": DONE}),
+    "transfers_key_claimed": ("transfers", {"idempotency_key": "nobody's"}),
+    "transfers_idempotency_key": ("transfers", {"idempotency_key": "done"}),
+    "transfers_source": ("transfers", {"source_account_id": NOBODY}),
+    "transfers_destination": ("transfers", {"destination_account_id": NOBODY}),
+    "transfers_reversal_of": ("transfers", {"type": "REVERSAL", "reversal_of": NOBODY}),
+    "transfers_type_known": ("transfers", {"type": "GIFT"}),
+    "transfers_reversal_linked": ("transfers", {"type": "REVERSAL"}),
+    "transfers_stage_of_state": ("transfers", {"stage": "COMPLETED"}),
+    "transfers_failure_explained": ("transfers", {"failure_code": "why", "failure_message": "so"}),
+    "transfers_completion_dated": ("transfers", {"completed_at": NOW}),
+    "transfers_amount_range": ("transfers", {"amount_minor": 0}),
+    "transfers_two_accounts": ("transfers", {"destination_account_id": ALICE}),
+    "transfers_metadata_object": ("transfers", {"metadata": Jsonb([])}),
+    "transfer_events_pkey": ("transfer_events", {"sequence": 1}),
+    "transfer_events_step": ("transfer_events", {"step": "accept"}),
+    "transfer_events_transfer": ("transfer_events", {"transfer_id": NOBODY}),
+    "transfer_events_sequence_positive": ("transfer_events", {"sequence": 0}),
+    "transfer_events_stage_known": ("transfer_events", {"stage": "LOST"}),
+    "holds_pkey": ("holds", {"id": HOLD}),
+    "holds_transfer": ("holds", {"transfer_id": TRANSFER}),
+    "holds_of_transfer": ("holds", {"transfer_id": NOBODY}),
+    "holds_account": ("holds", {"currency": "USD"}),
+    "holds_status_known": ("holds", {"status": "OPEN", "closed_at": NOW}),
+    "holds_closing_dated": ("holds", {"status": "RELEASED"}),
+    "holds_amount_range": ("holds", {"amount_minor": TOO_MUCH}),
+    "ledger_entries_pkey": ("ledger_entries", {"id": ALICES_ENTRY}),
+    "ledger_entries_sequence": ("ledger_entries", {"sequence": 1, "balance_after_minor": 100}),
+    "ledger_entries_transfer": ("ledger_entries", {"transfer_id": NOBODY}),
+    "ledger_entries_account": ("ledger_entries", {"currency": "USD"}),
+    "ledger_entries_direction_known": ("ledger_entries", {"direction": "UP"}),
+    "ledger_entries_amount_range": ("ledger_entries", {"amount_minor": 0}),
+    "ledger_entries_sequence_positive": ("ledger_entries", {"sequence": 0}),
+}
+FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
+    ("transfers_destination", "transfers", {"currency": "USD"}),
+    ("transfers_amount_range", "transfers", {"amount_minor": TOO_MUCH}),
+    ("transfers_stage_of_state", "transfers", {"state": "SUCCESS", "completed_at": NOW}),
+    ("transfers_failure_explained", "transfers", {"failure_message": "so"}),
+    ("balances_available", "balances", {"held_minor": 1}),
+    (
+        "balances_overdraft_limit_range",
+        "balances",
+        {"overdraft_limit_minor": -1, "posted_minor": 9},
+    ),
+    ("balances_account", "balances", {"kind": "SYSTEM", "overdraft_limit_minor": None}),
+    ("accounts_number_shape", "accounts", {"account_number": f"{98:016}"}),
+    ("idempotency_keys_shape", "idempotency_keys", {"key": "x" * 201}),
+    ("idempotency_keys_shape", "idempotency_keys", {"key": ""}),
+    ("holds_account", "holds", {"tenant_id": OTHER_TENANT}),
+    ("ledger_entries_account", "ledger_entries", {"tenant_id": OTHER_TENANT}),
+]
+# Targets of composite foreign keys: their primary key is violated first.
+IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "table", "changes"),
+    [*((rule, *wrong) for rule, wrong in WRONG_ROWS.items()), *FURTHER_WRONG_ROWS],
+)
+async def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
+    ledger: AsyncConnection[Any], rule: str, table: str, changes: Row
+) -> None:
+    with pytest.raises(psycopg.Error) as refused:
+        await insert(ledger, table, {**RIGHT_ROWS[table], **changes})
+    assert refused.value.diag.constraint_name == rule
+
+
+def test_every_rule_that_is_declared_has_its_wrong_row() -> None:
+    tables = metadata.sorted_tables
+    rules = {str(rule.name) for table in tables for rule in table.constraints}
+    unique = {str(index.name) for table in tables for index in table.indexes if index.unique}
+    assert (rules | unique) - IMPLIED == WRONG_ROWS.keys()
+
+
+CHANGES_OF_HISTORY = [
+    (statement.format(table), f"{table}_append_only")
+    for table in APPEND_ONLY
+    for statement in (
+        "UPDATE {} SET tenant_id = tenant_id",
+        "DELETE FROM {}",
+        "TRUNCATE {} CASCADE",
+    )
+] + [
+    ("UPDATE transfers SET description = 'x' WHERE state = 'SUCCESS'", "transfers_final"),
+    ("DELETE FROM transfers WHERE state = 'PROCESSING'", "transfers_final"),
+    ("DELETE FROM transfers", "transfers_final"),
+    ("TRUNCATE transfers CASCADE", "transfers_not_truncated"),
+]
+
+
+@pytest.mark.parametrize(("statement", "rule"), CHANGES_OF_HISTORY)
+async def test_history_is_only_ever_added_to(
+    ledger: AsyncConnection[Any], statement: str, rule: str
+) -> None:
+    assert await refusal(ledger, statement) == rule
+
+
+@pytest.mark.parametrize(("statement", "rule"), CHANGES_OF_HISTORY)
+async def test_not_even_a_replica_role_changes_history(
+    postgres: PostgresServer, ledger_url: str, statement: str, rule: str
+) -> None:
+    async with await AsyncConnection.connect(postgres.as_admin(ledger_url)) as connection:
+        try:
+            await connection.execute("SET session_replication_role = replica")
+        except psycopg.errors.InsufficientPrivilege:
+            pytest.skip("only a superuser can take the role")
+        assert await refusal(connection, statement) == rule
+        await connection.rollback()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "description = 'x'",
+        "state = 'FAILED', stage = 'FAILED', failure_code = 'x', failure_message = 'x'",
+        "state = 'PROCESSING', stage = 'RESERVED', completed_at = NULL",
+        "updated_at = now()",
+    ],
+)
+async def test_a_final_transfer_cannot_change(ledger: AsyncConnection[Any], change: str) -> None:
+    statement = f"UPDATE transfers SET {change} WHERE id = %s"  # noqa: S608 - of this file
+    assert await refusal(ledger, statement, DONE) == "transfers_final"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "amount_minor = 41",
+        "currency = 'USD'",
+        f"source_account_id = '{EMPTY}'",
+        f"destination_account_id = '{EMPTY}'",
+        "idempotency_key = 'free'",
+        "fingerprint = sha256('x')",
+        "type = 'DEPOSIT'",
+        "created_at = created_at - interval '1 hour'",
+        f"id = '{NEW}'",
+        f"tenant_id = '{OTHER_TENANT}'",
+    ],
+)
+async def test_what_a_transfer_is_about_never_changes(
+    ledger: AsyncConnection[Any], change: str
+) -> None:
+    statement = f"UPDATE transfers SET {change} WHERE id = %s"  # noqa: S608 - of this file
+    assert await refusal(ledger, statement, TRANSFER) == "transfers_final"
+
+
+BOBS = entry(NEW, BOB, 1, transfer_id=TRANSFER, amount_minor=40, balance_after_minor=40)
+ALICES = entry(
+    UUID(int=98),
+    ALICE,
+    2,
+    transfer_id=TRANSFER,
+    direction="DEBIT",
+    amount_minor=40,
+    balance_after_minor=60,
+)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [BOBS],
+        [ALICES],
+        [BOBS, {**ALICES, "amount_minor": 39, "balance_after_minor": 61}],
+        [BOBS, {**ALICES, "direction": "CREDIT", "balance_after_minor": 140}],
+    ],
+)
+async def test_a_posting_whose_sides_differ_is_refused_at_commit(
+    ledger_url: str, entries: list[Row]
+) -> None:
+    async with await AsyncConnection.connect(ledger_url) as connection:
+        await insert(connection, "ledger_entries", *entries)
+        with pytest.raises(psycopg.errors.CheckViolation) as refused:
+            await connection.commit()
+    assert refused.value.diag.constraint_name == "ledger_entries_balanced"
+
+
+async def test_a_posting_may_take_several_statements_and_is_judged_as_a_whole(
+    ledger: AsyncConnection[Any],
+) -> None:
+    await insert(ledger, "ledger_entries", BOBS)
+    await insert(ledger, "ledger_entries", ALICES)
+    await ledger.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {**ALICES, "sequence": 3},
+        {**ALICES, "sequence": 10**18},
+        {**ALICES, "balance_after_minor": 61},
+        {**ALICES, "balance_after_minor": 140},
+        {**BOBS, "balance_after_minor": 41},
+        {**BOBS, "sequence": 2},
+        {**BOBS, "account_id": SETTLEMENT, "sequence": 2},
+    ],
+)
+async def test_an_entry_follows_from_the_one_before_it(
+    ledger: AsyncConnection[Any], wrong: Row
+) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation) as refused:
+        await insert(ledger, "ledger_entries", wrong)
+    assert refused.value.diag.constraint_name == "ledger_entries_follow"
+
+
+async def test_several_entries_of_an_account_in_one_statement_follow_each_other(
+    ledger: AsyncConnection[Any],
+) -> None:
+    second = {**BOBS, "id": UUID(int=97), "sequence": 2, "balance_after_minor": 80}
+    with pytest.raises(psycopg.errors.CheckViolation):
+        async with ledger.transaction():
+            await insert(ledger, "ledger_entries", BOBS, {**second, "balance_after_minor": 79})
+    await insert(ledger, "ledger_entries", BOBS, second)
+
+
+MEANINGS: list[tuple[str, Row, type[DomainError]]] = [
+    ("accounts_account_number", {}, AccountNumberTaken),
+    ("accounts_external_id", {}, ExternalIdTaken),
+    ("users_external_id", {}, ExternalIdTaken),
+    ("accounts_user", {}, UserNotFound),
+    ("balances_available", {}, LedgerRuleViolated),
+    ("holds_transfer", {}, LedgerRuleViolated),
+    ("ledger_entries_follow", {"balance_after_minor": 1}, LedgerRuleViolated),
+    ("transfers_pkey", {}, LedgerRuleViolated),
+]
+
+
+@pytest.mark.parametrize(("rule", "changes", "meaning"), MEANINGS)
+async def test_a_refusal_comes_out_as_an_error_of_the_domain(
+    ledger_url: str, rule: str, changes: Row, meaning: type[DomainError]
+) -> None:
+    table, wrong = WRONG_ROWS.get(rule, ("ledger_entries", changes))
+    row = {**RIGHT_ROWS[table], **wrong}
+    engine = create_engine(ledger_url, DatabaseLimits(pool_size=1))
+    columns = metadata.tables[table]
+    values = {name: value.obj if isinstance(value, Jsonb) else value for name, value in row.items()}
+    with pytest.raises(DomainError) as refused, translated_violations():
+        async with engine.begin() as connection:
+            await connection.execute(columns.insert().values(values))
+    await engine.dispose()
+    assert type(refused.value) is meaning
+    assert isinstance(refused.value.__cause__, DBAPIError)
+    if isinstance(refused.value, LedgerRuleViolated):
+        assert refused.value.rule == rule
+
+
+@pytest.mark.parametrize(
+    ("statement", "meaning"),
+    [
+        ("UPDATE balances SET posted_minor = 10 ^ 38", BalanceOutOfRange),
+        ("SELECT pg_sleep(1)", DatabaseUnavailable),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", DatabaseUnavailable),
+        ("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(1)", DatabaseUnavailable),
+    ],
+)
+async def test_what_passes_by_itself_and_what_does_not_fit_have_their_errors(
+    ledger_url: str, statement: str, meaning: type[DomainError]
+) -> None:
+    limits = DatabaseLimits(pool_size=1, statement_timeout_seconds=0.2)
+    engine = create_engine(ledger_url, limits)
+    with pytest.raises(meaning), translated_violations():
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+    await engine.dispose()
+
+
+async def test_a_lock_that_another_keeps_makes_the_database_unavailable(ledger_url: str) -> None:
+    engine = create_engine(ledger_url, DatabaseLimits(pool_size=1, lock_timeout_seconds=0.1))
+    lock = f"SELECT FROM balances WHERE account_id = '{ALICE}' FOR UPDATE"
+    async with await AsyncConnection.connect(ledger_url) as other:
+        await other.execute(sql.SQL(lock))
+        with pytest.raises(DatabaseUnavailable), translated_violations():
+            async with engine.begin() as connection:
+                await connection.execute(text(lock))
+        await other.rollback()
+    await engine.dispose()
+
+
+async def test_a_server_that_is_not_there_makes_the_database_unavailable() -> None:
+    database = Database.at(f"postgresql://nobody:x@127.0.0.1:{free_port()}/nothing")
+    with pytest.raises(DatabaseUnavailable):
+        async with database.reading() as unit_of_work:
+            await unit_of_work.api_keys.page(None)
+    await database.close()
+
+
+def test_the_small_ledger_has_a_row_of_every_table() -> None:
+    tables = {table for table, _row in LEDGER} | {"ledger_entries"}
+    assert tables == set(metadata.tables)
+    assert RIGHT_ROWS.keys() == set(metadata.tables)

@@ -1,0 +1,218 @@
+"""A small ledger in raw SQL, and a right row for each table, to be made wrong one way at a time."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection, sql
+from psycopg.types.json import Jsonb
+
+from domain.account_numbers import account_number_from
+from domain.limits import AMOUNT_MAXIMUM_MINOR
+
+Row = Mapping[str, Any]
+
+TENANT, OTHER_TENANT, NOBODY = (UUID(int=number) for number in (1, 2, 3))
+USER, ALICE, BOB, EMPTY, SETTLEMENT = (UUID(int=number) for number in range(10, 15))
+TRANSFER, DONE, HOLD, ALICES_ENTRY, SETTLEMENTS_ENTRY = (UUID(int=n) for n in range(20, 25))
+NEW = UUID(int=99)
+DIGEST = b"\x01" * 32
+NOW = "2026-01-01T00:00:00Z"
+TOO_MUCH = AMOUNT_MAXIMUM_MINOR + 1
+
+
+def number(account: int) -> str:
+    return account_number_from(10**13 + account)
+
+
+def _account(account_id: UUID, which: int, **changes: Any) -> Row:
+    return {
+        "id": account_id,
+        "tenant_id": TENANT,
+        "account_number": number(which),
+        "user_id": USER,
+        "external_id": None,
+        "kind": "CUSTOMER",
+        "currency": "EUR",
+        **changes,
+    }
+
+
+def _balance(account_id: UUID, **changes: Any) -> Row:
+    return {
+        "account_id": account_id,
+        "tenant_id": TENANT,
+        "currency": "EUR",
+        "kind": "CUSTOMER",
+        "overdraft_limit_minor": 0,
+        **changes,
+    }
+
+
+def _transfer(transfer_id: UUID, key: str, **changes: Any) -> Row:
+    return {
+        "id": transfer_id,
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "fingerprint": DIGEST,
+        "type": "INTERNAL",
+        "state": "PROCESSING",
+        "stage": "RESERVED",
+        "source_account_id": ALICE,
+        "destination_account_id": BOB,
+        "amount_minor": 40,
+        "currency": "EUR",
+        "effective_at": NOW,
+        **changes,
+    }
+
+
+def entry(entry_id: UUID, account_id: UUID, sequence: int, **changes: Any) -> Row:
+    return {
+        "id": entry_id,
+        "tenant_id": TENANT,
+        "transfer_id": DONE,
+        "account_id": account_id,
+        "sequence": sequence,
+        "direction": "CREDIT",
+        "amount_minor": 100,
+        "currency": "EUR",
+        "balance_after_minor": 100,
+        "effective_at": NOW,
+        **changes,
+    }
+
+
+def _key(key: str) -> Row:
+    return {"tenant_id": TENANT, "key": key, "operation": "transfer.create", "fingerprint": DIGEST}
+
+
+def _hold(hold_id: UUID, transfer_id: UUID) -> Row:
+    return {
+        "id": hold_id,
+        "tenant_id": TENANT,
+        "transfer_id": transfer_id,
+        "account_id": ALICE,
+        "currency": "EUR",
+        "amount_minor": 40,
+        "status": "HELD",
+    }
+
+
+SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
+
+# A deposit of 100 to Alice that is done, and 40 held for Bob.
+LEDGER: list[tuple[str, Row]] = [
+    ("tenants", {"id": TENANT, "name": "one"}),
+    ("tenants", {"id": OTHER_TENANT, "name": "two"}),
+    (
+        "api_keys",
+        {
+            "id": UUID(int=5),
+            "tenant_id": TENANT,
+            "name": "key",
+            "prefix": "trf_",
+            "secret_hash": DIGEST,
+            "scopes": [],
+        },
+    ),
+    ("users", {"id": USER, "tenant_id": TENANT, "name": "Ada", "external_id": "ada"}),
+    ("accounts", _account(ALICE, 1, external_id="alice")),
+    ("accounts", _account(BOB, 2)),
+    ("accounts", _account(EMPTY, 3)),
+    ("accounts", _account(SETTLEMENT, 4, kind="SYSTEM", user_id=None)),
+    (
+        "balances",
+        _balance(ALICE, posted_minor=100, held_minor=40, overdraft_limit_minor=50, last_sequence=1),
+    ),
+    ("balances", _balance(BOB)),
+    (
+        "balances",
+        _balance(
+            SETTLEMENT,
+            kind="SYSTEM",
+            overdraft_limit_minor=None,
+            posted_minor=-100,
+            last_sequence=1,
+        ),
+    ),
+    ("idempotency_keys", _key("transfer")),
+    ("idempotency_keys", _key("done")),
+    ("idempotency_keys", _key("free")),
+    ("transfers", _transfer(TRANSFER, "transfer")),
+    (
+        "transfers",
+        _transfer(
+            DONE,
+            "done",
+            type="DEPOSIT",
+            state="SUCCESS",
+            stage="COMPLETED",
+            source_account_id=SETTLEMENT,
+            destination_account_id=ALICE,
+            amount_minor=100,
+            completed_at=NOW,
+        ),
+    ),
+    ("holds", _hold(HOLD, TRANSFER)),
+    (
+        "transfer_events",
+        {
+            "transfer_id": TRANSFER,
+            "sequence": 1,
+            "tenant_id": TENANT,
+            "step": "accept",
+            "stage": "ACCEPTED",
+        },
+    ),
+]
+ENTRIES: list[Row] = [
+    entry(ALICES_ENTRY, ALICE, 1),
+    entry(SETTLEMENTS_ENTRY, SETTLEMENT, 1, **SETTLEMENTS_DEBIT),
+]
+
+# One further row a table that the ledger above takes.
+RIGHT_ROWS: Mapping[str, Row] = {
+    "tenants": {"id": NEW, "name": "three"},
+    "api_keys": {
+        "id": NEW,
+        "tenant_id": TENANT,
+        "name": "key",
+        "prefix": "trf_",
+        "secret_hash": b"\x02" * 32,
+        "scopes": ["users:read"],
+    },
+    "users": {"id": NEW, "tenant_id": TENANT, "name": "Bob", "external_id": "bob"},
+    "accounts": _account(NEW, 9, external_id="new"),
+    "balances": _balance(EMPTY),
+    "idempotency_keys": _key("new"),
+    "transfers": _transfer(NEW, "free", metadata=Jsonb({"a": 1})),
+    "holds": _hold(NEW, DONE),
+    "transfer_events": {
+        "transfer_id": TRANSFER,
+        "sequence": 2,
+        "tenant_id": TENANT,
+        "step": "reserve",
+        "stage": "RESERVED",
+    },
+    "ledger_entries": entry(NEW, ALICE, 2, transfer_id=TRANSFER, balance_after_minor=200),
+}
+
+
+async def insert(connection: AsyncConnection[Any], table: str, *rows: Row) -> None:
+    """Insert rows of the same columns in one statement."""
+    columns = list(rows[0])
+    one = sql.SQL("({})").format(sql.SQL(", ").join(sql.Placeholder() * len(columns)))
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES {}").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join([one] * len(rows)),
+    )
+    await connection.execute(statement, [row[column] for row in rows for column in columns])
+
+
+async def write_ledger(connection: AsyncConnection[Any]) -> None:
+    """Write the small ledger."""
+    for table, row in LEDGER:
+        await insert(connection, table, row)
+    await insert(connection, "ledger_entries", *ENTRIES)
