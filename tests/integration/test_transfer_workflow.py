@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from temporalio.client import Client as TemporalClient
@@ -342,6 +344,22 @@ async def test_a_key_whose_workflow_was_terminated_before_its_record_can_still_b
     assert await wallets.amounts() == (-100, 0, 100)
 
 
+async def test_a_workflow_that_is_run_again_moves_nothing(
+    worker: WorkerFactory, wallets: Wallets
+) -> None:
+    running = await worker()
+    transfer = await submit(running, wallets)
+    await until(lambda: _is_closed(running, wallets, "COMPLETED"))
+    order = await running.gateway.order_of(wallets.workflow_id)
+
+    started = await running.gateway.start(replace(order, transfer_id=uuid4()), again=True)
+    outcome = await running.gateway.outcome(started)
+
+    assert outcome is not None
+    assert (outcome.transfer_id, outcome.state) == (transfer.id, ProcessState.SUCCESS)
+    assert await wallets.amounts() == (-100, 0, 100)
+
+
 async def test_operators_find_a_workflow_by_its_search_attributes(
     worker: WorkerFactory, wallets: Wallets, temporal_client: TemporalClient
 ) -> None:
@@ -353,11 +371,12 @@ async def test_operators_find_a_workflow_by_its_search_attributes(
         f"AND TransferState = 'SUCCESS' AND TenantId = '{wallets.tenant_id}'"
     )
 
-    async def is_found() -> bool:
-        return [w.id async for w in temporal_client.list_workflows(query)] == [transfer.workflow_id]
-
-    await until(is_found)
+    await until(lambda: _is_listed(temporal_client, query, transfer.workflow_id))
 
 
 async def _is_closed(running: RunningWorker, wallets: Wallets, status: str) -> bool:
     return await running.gateway.closed_status(wallets.workflow_id) == status
+
+
+async def _is_listed(client: TemporalClient, query: str, workflow_id: str) -> bool:
+    return [workflow.id async for workflow in client.list_workflows(query)] == [workflow_id]
