@@ -5,7 +5,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -24,6 +24,7 @@ BEYOND_MINOR: Final = 10**15
 CLIENTS: Final = 10
 ORDERS_MAXIMUM: Final = 500
 THINKING_SECONDS: Final = 0.02
+FREEZING_SECONDS: Final = 0.1
 RETRY_AFTER_SECONDS: Final = 1.0
 RESOLVING_SECONDS: Final = 60.0
 PAGE_SIZE: Final = 200
@@ -50,6 +51,13 @@ class Fate(StrEnum):
     FAILED = "FAILED"
     EITHER = "EITHER"
     """It depends on what came before it."""
+
+
+REFUSALS: Final = {
+    Fate.SUCCESS: frozenset[str](),
+    Fate.FAILED: frozenset({"insufficient_funds"}),
+    Fate.EITHER: frozenset({"insufficient_funds", "account_frozen"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +114,10 @@ class Record:
 
     def _conclude(self, response: httpx.Response) -> None:
         if response.status_code == 422:
-            problem_of(response, 422, "insufficient_funds")
-        assert response.status_code in FINAL_STATUSES, response.text
+            code = response.json()["code"]
+            assert code in REFUSALS[self.order.fate], (self.order, response.text)
+            problem_of(response, 422, code)
+        assert response.status_code in FINAL_STATUSES, (response.status_code, response.text)
         if not self.is_open:
             assert response.headers["Idempotency-Replayed"] == "true"
             assert (response.status_code, response.json()) == (self.status, self.document)
@@ -125,15 +135,26 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """Accounts of one tenant: one that is always part of something, rich ones, and a poor one."""
+    """Accounts of one tenant.
+
+    Parameters
+    ----------
+    hot
+        A side of most transfers.
+    poor
+        Has too little for all that is asked of it.
+    fickle
+        Frozen and unfrozen all the time.
+    """
 
     hot: str
     rich: tuple[str, ...]
     poor: str
+    fickle: str
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        return (self.hot, *self.rich, self.poor)
+        return (self.hot, *self.rich, self.poor, self.fickle)
 
     def endowment(self) -> list[Order]:
         """Give every account what it begins with."""
@@ -149,13 +170,14 @@ class Town:
             one, other = rng.sample(self.rich, 2)
             hot, poor, amount = self.hot, self.poor, rng.randint(1, 1_000)
             sides = rng.choice(((hot, one), (one, hot), (one, other), (one, poor)))
-            kind = rng.choices(("move", "in", "out", "doomed", "poor"), (12, 3, 2, 2, 3))[0]
+            risky = rng.choice(((poor, hot), (self.fickle, hot), (hot, self.fickle)))
+            kind = rng.choices(("move", "in", "out", "doomed", "risky"), (10, 3, 2, 2, 5))[0]
             fate, type_, source, destination, amount = {
                 "move": (Fate.SUCCESS, "INTERNAL", *sides, amount),
                 "in": (Fate.SUCCESS, "DEPOSIT", None, hot, amount),
                 "out": (Fate.SUCCESS, "WITHDRAWAL", one, None, amount),
                 "doomed": (Fate.FAILED, "INTERNAL", *sides, BEYOND_MINOR),
-                "poor": (Fate.EITHER, "INTERNAL", poor, hot, amount),
+                "risky": (Fate.EITHER, "INTERNAL", *risky, amount),
             }[kind]
             prefer = rng.choices(("wait=3", "respond-async"), (9, 1))[0]
             yield self._order(
@@ -181,9 +203,9 @@ class Town:
 
 async def found_town(client: Client, rich: int = 4) -> Town:
     user = await client.user()
-    accounts = [await client.account(CURRENCY, user_id=user["id"]) for _ in range(rich + 2)]
-    hot, poor, *others = (account["id"] for account in accounts)
-    return Town(hot, tuple(others), poor)
+    accounts = [await client.account(CURRENCY, user_id=user["id"]) for _ in range(rich + 3)]
+    hot, poor, fickle, *others = (account["id"] for account in accounts)
+    return Town(hot, tuple(others), poor, fickle)
 
 
 class Load:
@@ -204,6 +226,7 @@ class Load:
         async with asyncio.TaskGroup() as clients:
             for _ in range(CLIENTS):
                 clients.create_task(self._send_orders())
+            clients.create_task(self._freeze_and_unfreeze())
             yield
             self._is_ending = True
 
@@ -257,6 +280,15 @@ class Load:
             if self._is_ending:
                 return
             await asyncio.sleep(RETRY_AFTER_SECONDS if record.is_open else THINKING_SECONDS)
+
+    async def _freeze_and_unfreeze(self) -> None:
+        verbs = itertools.cycle(("freeze", "unfreeze"))
+        while not self._is_ending:
+            path = f"/accounts/{self._town.fickle}/{next(verbs)}"
+            with suppress(httpx.TransportError):
+                response = await self._client.call("POST", path)
+                assert response.status_code in {200, 503}, response.text
+            await asyncio.sleep(FREEZING_SECONDS)
 
     async def _send(self, record: Record, prefer: str) -> None:
         order = record.order

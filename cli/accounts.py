@@ -1,0 +1,87 @@
+"""``transfers accounts``: what money moves between."""
+
+from typing import Annotated
+
+import typer
+
+from cli.calls import api_place, call_api, print_answer
+from cli.documents import show_account, show_accounts
+from cli.options import (
+    ApiKey,
+    ApiUrl,
+    AsJson,
+    Cursor,
+    DataDir,
+    MetadataJson,
+    PageSize,
+    parse_metadata,
+)
+from domain.accounts import AccountStatus
+from domain.limits import PAGE_SIZE_DEFAULT
+from runtime.settings import DEFAULT_DATA_DIR
+
+app = typer.Typer(no_args_is_help=True, help="Open and list accounts.")
+
+
+@app.command(
+    epilog="Example: transfers accounts create --user 0199d5c0-7a1e-7c3b-9c5e-3f6a1b2c4d5e"
+    " --currency EUR --external-id ada-eur"
+)
+def create(
+    *,
+    user: Annotated[str, typer.Option(help="Id of the user who owns it.")],
+    currency: Annotated[str, typer.Option(help="Code of ISO 4217, as in EUR.")],
+    external_id: Annotated[
+        str | None, typer.Option(help="Your own id of the account; ext:ID then names it.")
+    ] = None,
+    overdraft_limit: Annotated[
+        int, typer.Option(min=0, help="How far below zero it may go, in minor units (cents).")
+    ] = 0,
+    metadata: MetadataJson = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Open an account of one currency."""
+    body = {
+        "user_id": user,
+        "currency": currency,
+        "external_id": external_id,
+        "overdraft_limit": overdraft_limit,
+        "metadata": parse_metadata(metadata) or {},
+    }
+    place = api_place(api_url, api_key, data_dir)
+    answer = call_api(place, lambda api: api.post("/v1/accounts", body), as_json=as_json)
+    print_answer(answer, show_account, as_json=as_json)
+
+
+@app.command("list", epilog="Example: transfers accounts list --currency EUR --status ACTIVE")
+def list_accounts(
+    *,
+    user: Annotated[str | None, typer.Option(help="Only this user's, by id.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="Only the one with this id.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Only of this currency.")] = None,
+    status: Annotated[AccountStatus | None, typer.Option(help="Only with this status.")] = None,
+    page_size: PageSize = PAGE_SIZE_DEFAULT,
+    cursor: Cursor = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """List accounts with their balances, newest first, settlement accounts among them."""
+    answer = call_api(
+        api_place(api_url, api_key, data_dir),
+        lambda api: api.get(
+            "/v1/accounts",
+            user_id=user,
+            external_id=external_id,
+            currency=currency,
+            status=status,
+            limit=page_size,
+            cursor=cursor,
+        ),
+        as_json=as_json,
+    )
+    print_answer(answer, show_accounts, as_json=as_json)

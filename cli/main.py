@@ -1,0 +1,89 @@
+"""The ``transfers`` command."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Annotated, Final
+
+import typer
+
+from cli import accounts, demo, dev, importing, keys, servers, transfers, users, verify
+from cli.console import print_error, print_line
+from cli.failures import CommandFailed
+from domain.errors import DomainError
+from runtime.local_errors import LocalStackError
+
+EXIT_FAILED: Final = 1
+_SERVERS: Final = "Servers"
+_CLIENTS: Final = "Calls of the API"
+_COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
+    ("demo", _SERVERS, demo.demo, "transfers demo"),
+    ("dev", _SERVERS, dev.dev, "transfers dev --data-dir .local --api-port 18700"),
+    ("api", _SERVERS, servers.api, "DATABASE_URL=postgresql://... transfers api"),
+    ("worker", _SERVERS, servers.worker, "DATABASE_URL=postgresql://... transfers worker"),
+    ("migrate", _SERVERS, servers.migrate, "DATABASE_URL=postgresql://... transfers migrate"),
+    ("verify", _SERVERS, verify.verify, "transfers verify --json"),
+    (
+        "send",
+        _CLIENTS,
+        transfers.send,
+        "transfers send --from ext:ada-eur --to ext:bob-eur --amount 1250 --currency EUR",
+    ),
+    ("show", _CLIENTS, transfers.show, "transfers show TRANSFER_ID --events --entries"),
+    ("list", _CLIENTS, transfers.list_transfers, "transfers list --state PROCESSING"),
+    (
+        "import",
+        _CLIENTS,
+        importing.import_files,
+        "transfers import accounts.csv transfers.csv --rejects rejects.csv",
+    ),
+)
+"""Name, panel of the help, function and example of each command that stands alone."""
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - as Typer calls it
+    if asked:
+        print_line(f"transfers {version('durable-transfers')}")
+        raise typer.Exit
+
+
+def _root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Move money between accounts, durably and once."""
+
+
+def make_app() -> typer.Typer:
+    """Put all commands together."""
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback(epilog="Begin with: transfers dev")(_root)
+    for name, panel, command, example in _COMMANDS:
+        app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(command)
+    for name, panel, group in (
+        ("keys", _SERVERS, keys.app),
+        ("users", _CLIENTS, users.app),
+        ("accounts", _CLIENTS, accounts.app),
+    ):
+        app.add_typer(group, name=name, rich_help_panel=panel)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; expected failures are one clear message and exit code 1."""
+    try:
+        make_app()(arguments, prog_name="transfers")
+    except (CommandFailed, LocalStackError) as error:
+        print_error(str(error))
+        raise SystemExit(EXIT_FAILED) from None
+    except DomainError as error:
+        print_error(f"{error.message} ({error.code})")
+        raise SystemExit(EXIT_FAILED) from None
+
+
+if __name__ == "__main__":
+    main()

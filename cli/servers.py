@@ -1,0 +1,80 @@
+"""The commands that servers run: ``api``, ``worker`` and ``migrate``.
+
+What they load is large, so each loads it by itself: a command that only calls the API starts fast.
+"""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from cli.console import messages, print_line
+from cli.failures import CommandFailed, clear_startup_failures
+from cli.options import DataDir
+from cli.surroundings import settings_from_environment, settings_or_stack
+from runtime.logs import configure_logs
+from runtime.settings import DEFAULT_DATA_DIR
+
+
+def api() -> None:
+    """Serve the HTTP API until it is stopped.
+
+    Settings come from the environment: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
+    TEMPORAL_UI_URL, API_HOST, API_PORT, RUN_WORKER_IN_API, LOG_LEVEL.
+    """
+    from runtime.server import serve  # noqa: PLC0415
+    from runtime.startup import require_servers  # noqa: PLC0415
+
+    settings = settings_from_environment()
+    configure_logs(settings.log_level)
+    with clear_startup_failures(settings.temporal_address):
+        asyncio.run(require_servers(settings))
+        try:
+            serve(settings)
+        except SystemExit as ending:
+            if not ending.code:
+                raise
+            place = f"{settings.api_host}:{settings.api_port}"
+            raise CommandFailed(f"The API cannot serve on {place}; the log says why.") from None
+
+
+def worker() -> None:
+    """Work on transfers until it is stopped: a second place beside the API's own worker.
+
+    Settings come from the environment, as for the API.
+    """
+    import uvloop  # noqa: PLC0415
+
+    from runtime.composition import work_until_stopped  # noqa: PLC0415
+
+    settings = settings_from_environment()
+    configure_logs(settings.log_level)
+    with clear_startup_failures(settings.temporal_address):
+        uvloop.run(work_until_stopped(settings))
+
+
+def migrate(
+    *,
+    revision: Annotated[
+        str | None, typer.Option(help="Revision to bring the database up to.", show_default="head")
+    ] = None,
+    downgrade_to: Annotated[
+        str | None,
+        typer.Option(help="Revision to go back to; what later ones added is lost. base: all of it"),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Bring the database's schema to the revision that this version needs."""
+    from runtime.migrations import HEAD, downgrade, head_revision  # noqa: PLC0415
+    from runtime.migrations import migrate as upgrade  # noqa: PLC0415
+
+    if revision is not None and downgrade_to is not None:
+        raise CommandFailed("--revision goes up and --downgrade-to goes down: give one of them.")
+    url = settings_or_stack(data_dir).database_url.get_secret_value()
+    with clear_startup_failures():
+        if downgrade_to is None:
+            upgrade(url, revision=revision or HEAD)
+        else:
+            downgrade(url, downgrade_to)
+    reached = downgrade_to or revision or head_revision()
+    print_line(f"The database is at revision {reached}.", console=messages())

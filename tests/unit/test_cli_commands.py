@@ -1,0 +1,86 @@
+from collections.abc import Iterator
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli.main import main, make_app
+
+COMMANDS = ("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import")
+GROUPS = {
+    "keys": ("create", "list", "revoke"),
+    "users": ("create", "list"),
+    "accounts": ("create", "list"),
+}
+
+
+def _paths() -> Iterator[tuple[str, ...]]:
+    yield from ((command,) for command in COMMANDS)
+    yield from ((group, command) for group, commands in GROUPS.items() for command in commands)
+
+
+@pytest.fixture(scope="module")
+def app() -> typer.Typer:
+    return make_app()
+
+
+@pytest.mark.parametrize("path", list(_paths()), ids=" ".join)
+def test_every_command_explains_itself_with_an_example(
+    app: typer.Typer, path: tuple[str, ...]
+) -> None:
+    answer = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
+    assert answer.exit_code == 0, answer.output
+    example = f"transfers {' '.join(path)}"
+    assert any("Example: " in line and example in line for line in answer.output.splitlines())
+
+
+def test_the_help_lists_every_command(app: typer.Typer) -> None:
+    answer = CliRunner().invoke(app, ["--help"])
+    assert all(f" {name} " in answer.output for name in (*COMMANDS, *GROUPS))
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("transfers 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["send", "--amount", "12.50", "--currency", "EUR", "--to", "x"], "give --amount 1250."),
+        (["send", "--amount", "1", "--currency", "EUR"], "Give --from, --to or both"),
+        (
+            ["send", "--to", "x", "--amount", "1", "--currency", "EUR", "--async", "--wait", "5"],
+            "--async does not wait, and --wait does",
+        ),
+        (["users", "create", "Ada", "--metadata", "{"], "--metadata is not JSON"),
+        (["migrate", "--revision", "a", "--downgrade-to", "b"], "give one of them"),
+        (
+            [
+                "keys",
+                "create",
+                "--tenant",
+                "a",
+                "--name",
+                "b",
+                "--operator",
+                "--scope",
+                "users:read",
+            ],
+            "leave out --scope",
+        ),
+        (["keys", "create", "--tenant", " ", "--name", "b"], "--tenant must have 1 to 200"),
+    ],
+)
+def test_a_mistake_is_named_with_what_would_be_right(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    printed = capsys.readouterr()
+    assert ended.value.code == 1
+    assert printed.out == ""
+    assert printed.err.startswith("Error: ")
+    assert message in printed.err
