@@ -1,8 +1,13 @@
 """The ``transfers`` command."""
 
+import logging
+import os
+import sys
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -85,5 +90,28 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(EXIT_FAILED) from None
 
 
+def run() -> NoReturn:
+    """Run one command as a process, and leave without taking the interpreter down.
+
+    Notes
+    -----
+    Threads of the Temporal SDK may still finish a call; an interpreter that ends meanwhile is
+    aborted, and the exit code is lost (temporalio/sdk-python issue 300).
+    """
+    code = 0
+    try:
+        main()
+    except SystemExit as exiting:
+        code = exiting.code if isinstance(exiting.code, int) else int(exiting.code is not None)
+    except BaseException:  # noqa: BLE001 - what the interpreter itself would do
+        traceback.print_exc()
+        code = EXIT_FAILED
+    with suppress(OSError):  # nobody reads any more
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    run()
