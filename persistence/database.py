@@ -164,8 +164,8 @@ def create_engine(url: str, limits: DatabaseLimits) -> AsyncEngine:
         connect_args={
             "connect_timeout": limits.connect_timeout_seconds,
             "application_name": "transfers",
-            "options": " ".join(
-                f"-c {name}={int(seconds * 1000)}" for name, seconds in options.items()
-            ),
+            # Times leave in UTC, whatever the server's own zone is.
+            "options": "-c timezone=UTC "
+            + " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in options.items()),
         },
     )
