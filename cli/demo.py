@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from cli.console import output, print_line, print_table
-from cli.failures import CommandFailed
+from cli.failures import CommandFailed, needing_embedded_servers
 from cli.verify import print_report
 from runtime.api_client import ApiProblem, ApiUnavailable
 from runtime.stack_files import StackInfo, throwaway_data_dir
@@ -33,8 +33,9 @@ def demo(
     Nothing is left behind: the stack runs on free ports and a temporary folder.
     """
     # The embedded servers are an extra that production does not install.
-    from runtime.demo import run_demo  # noqa: PLC0415
-    from runtime.demo_wallets import DemoFailed  # noqa: PLC0415
+    with needing_embedded_servers():
+        from runtime.demo import run_demo  # noqa: PLC0415
+        from runtime.demo_wallets import DemoFailed  # noqa: PLC0415
 
     audience = _Terminal()
     with throwaway_data_dir() as data_dir:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.console import output, print_line
+from cli.failures import needing_embedded_servers
 from cli.options import DataDir
 from runtime.settings import DEFAULT_DATA_DIR
 from runtime.stack_files import StackInfo
@@ -42,8 +43,9 @@ def dev(
     are started again.
     """
     # The embedded servers are an extra that production does not install.
-    from runtime.local import make_local_stack  # noqa: PLC0415
-    from runtime.local_stack import run_local_stack  # noqa: PLC0415
+    with needing_embedded_servers():
+        from runtime.local import make_local_stack  # noqa: PLC0415
+        from runtime.local_stack import run_local_stack  # noqa: PLC0415
 
     options = LocalStackOptions(
         data_dir=data_dir,

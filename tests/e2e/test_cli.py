@@ -1,6 +1,5 @@
 """Every command as a person runs it, against the real stack."""
 
-import csv
 import json
 import uuid
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from tests.support.postgres import PostgresServer
 from tests.support.stack import Stack
 
 NOWHERE = "postgresql://nobody:password@127.0.0.1:1/nothing"
-HEADER = "idempotency_key,type,account,source,destination,amount,currency,note"
 
 
 @pytest.fixture
@@ -281,109 +279,6 @@ async def tamper(admin_url: str) -> None:
             " posted_minor) VALUES (%(account)s, %(tenant)s, 'EUR', 'CUSTOMER', 0, 1000000)",
             values,
         )
-
-
-class Files:
-    """The two files of an import, and its rejects."""
-
-    def __init__(self, folder: Path) -> None:
-        self.accounts = folder / "accounts.csv"
-        self.transfers = folder / "transfers.csv"
-        self.rejects = folder / "rejects.csv"
-        self.accounts.write_text(
-            "external_id,user_external_id,currency,overdraft_limit\n"
-            "shop,u-1,EUR,0\ntill,u-1,EUR,500\nsafe,u-2,EUR,0\n"
-        )
-
-    def write(self, *rows: str) -> tuple[object, ...]:
-        """Write transfers, and give the command's arguments."""
-        self.transfers.write_text("\n".join([HEADER, *rows, ""]))
-        return ("import", self.accounts, self.transfers, "--rejects", self.rejects)
-
-    def rejected(self) -> list[dict[str, str]]:
-        with self.rejects.open(newline="") as file:
-            return list(csv.DictReader(file))
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
-GOOD_ROWS = (
-    "k1,DEPOSIT,ext:shop,,,1000,EUR,",
-    "k2,,,ext:shop,ext:till,400,EUR,",
-    'k3,WITHDRAWAL,ext:till,,,900,EUR,"within, the limit"',
-    "k4,INTERNAL,,ext:shop,ext:safe,600,EUR,",
-)
-
-
-async def test_an_import_moves_money_once(transfers: Command, tenant: Client, files: Files) -> None:
-    arguments = files.write(*GOOD_ROWS)
-    first = await transfers.printed(*arguments, "--json")
-    assert first.document == {
-        "rows": 4,
-        "succeeded": 4,
-        "replayed": 0,
-        "rejected": 0,
-        "failed": {},
-        "users_created": 2,
-        "accounts_created": 3,
-    }
-    assert "columns that are not used: note" in first.messages
-    balances = [await tenant.posted(f"ext:{name}") for name in ("shop", "till", "safe")]
-    assert balances == [0, -500, 600]
-    again = await transfers.printed(*arguments, "--concurrency", 1)
-    assert "moved earlier (replayed) │     4" in again.output
-    assert [await tenant.posted(f"ext:{name}") for name in ("shop", "till", "safe")] == balances
-    assert files.rejected() == []
-
-
-async def test_rows_that_move_no_money_stand_in_the_rejects(
-    transfers: Command, tenant: Client, files: Files
-) -> None:
-    arguments = files.write(
-        GOOD_ROWS[0],
-        "bad-1,WITHDRAWAL,ext:safe,,,1,EUR,kept",
-        "bad-2,DEPOSIT,ext:shop,,,12.50,EUR,",
-        "bad-3,DEPOSIT,ext:nobody,,,5,EUR,",
-        "bad-4,DEPOSIT,ext:shop,,,5,USD,",
-        "bad-5,GIFT,ext:shop,,,5,EUR,",
-        "k1,DEPOSIT,ext:shop,,,999,EUR,",
-    )
-    ending = await transfers(*arguments, "--json")
-    assert ending.code == 1
-    assert (ending.document["succeeded"], ending.document["rejected"]) == (1, 6)
-    codes = {row["idempotency_key"]: row["code"] for row in files.rejected()}
-    assert codes == {
-        "bad-1": "insufficient_funds",
-        "bad-2": "validation_failed",
-        "bad-3": "account_not_found",
-        "bad-4": "currency_mismatch",
-        "bad-5": "validation_failed",
-        "k1": "idempotency_key_reused",
-    }
-    [kept] = [row for row in files.rejected() if row["note"]]
-    assert (kept["note"], kept["amount"]) == ("kept", "1")
-    assert "available, and the transfer needs 1." in kept["detail"]
-    assert await tenant.posted("ext:shop") == 1000
-
-
-async def test_an_import_that_cannot_work_does_nothing(
-    transfers: Command, tenant: Client, files: Files
-) -> None:
-    arguments = files.write(*GOOD_ROWS, "short,row")
-    said = await transfers.refused(*arguments)
-    assert f"{files.transfers}, line 6: 2 fields, where the header has 8" in said
-    missing = files.transfers.with_name("missing.csv")
-    said = await transfers.refused("import", files.accounts, missing)
-    assert f"{missing} cannot be read: No such file" in said
-    overwriting = ("import", files.accounts, files.transfers, "--rejects", files.transfers)
-    assert "would overwrite" in await transfers.refused(*overwriting)
-    files.write(*GOOD_ROWS)
-    wrong = Command(TRANSFERS_API_URL=tenant.api_url, TRANSFERS_API_KEY="wrong")
-    assert "unauthenticated" in await wrong.refused("import", files.accounts, files.transfers)
-    assert (await tenant.get("/users"))["data"] == []
 
 
 async def test_json_keeps_amounts_exact_however_large(transfers: Command) -> None:

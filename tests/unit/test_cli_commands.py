@@ -4,7 +4,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from cli.failures import needing_embedded_servers
 from cli.main import main, make_app
+from runtime.local_errors import MissingServerError
 
 COMMANDS = ("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import")
 GROUPS = {
@@ -84,3 +86,13 @@ def test_a_mistake_is_named_with_what_would_be_right(
     assert printed.out == ""
     assert printed.err.startswith("Error: ")
     assert message in printed.err
+
+
+def test_a_missing_extra_is_told_with_how_to_install_it() -> None:
+    with (
+        pytest.raises(MissingServerError, match=r"psutil brings it.*durable-transfers\[embedded\]"),
+        needing_embedded_servers(),
+    ):
+        raise ModuleNotFoundError(name="psutil")
+    with pytest.raises(ModuleNotFoundError), needing_embedded_servers():
+        raise ModuleNotFoundError(name="own_module")
