@@ -1,15 +1,15 @@
 """Balances in SQL: the rows that every movement of money locks, in the order of account ids."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Uuid, bindparam, select, union_all, update
+from sqlalchemy import RowMapping, Update, Uuid, bindparam, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.accounts import AccountStatus, Balance
 from domain.errors import LedgerRuleViolated
 from domain.ids import AccountId, TenantId
-from persistence.tables import balances
+from persistence.tables import MinorUnits, balances
 
 BALANCE_COLUMNS: Final = (
     balances.c.account_id,
@@ -21,7 +21,7 @@ BALANCE_COLUMNS: Final = (
     balances.c.last_sequence,
 )
 
-# Built once: SQLAlchemy then finds the compiled statement by identity.
+# The statements of every transfer are built once: building one costs more than running it.
 _LOCKED_SOURCE = (
     select(*BALANCE_COLUMNS)
     .where(
@@ -37,6 +37,32 @@ _SOURCE_AND_DESTINATION: Final = union_all(
         balances.c.account_id == bindparam("destination_id", type_=Uuid),
         balances.c.tenant_id == bindparam("tenant", type_=Uuid),
     ),
+)
+
+
+_LOCKED: Final = (
+    select(*BALANCE_COLUMNS)
+    .where(
+        balances.c.tenant_id == bindparam("tenant", type_=Uuid),
+        balances.c.account_id.in_(bindparam("account_ids", type_=Uuid, expanding=True)),
+    )
+    .order_by(balances.c.account_id)
+    .with_for_update(key_share=True)
+)
+_THE_ACCOUNT: Final = balances.c.account_id == bindparam("account", type_=Uuid)
+_CHANGE_HELD: Final = (
+    update(balances)
+    .where(_THE_ACCOUNT)
+    .values(held_minor=balances.c.held_minor + bindparam("by_minor", type_=MinorUnits))
+)
+_STORE: Final = (
+    update(balances)
+    .where(_THE_ACCOUNT)
+    .values(
+        posted_minor=bindparam("posted"),
+        held_minor=bindparam("held"),
+        last_sequence=bindparam("sequence"),
+    )
 )
 
 
@@ -57,10 +83,7 @@ class BalanceRepository:
         the same accounts cannot wait for each other.
         """
         result = await self._connection.execute(
-            select(*BALANCE_COLUMNS)
-            .where(balances.c.tenant_id == tenant_id, balances.c.account_id.in_(account_ids))
-            .order_by(balances.c.account_id)
-            .with_for_update(key_share=True)
+            _LOCKED, {"tenant": tenant_id, "account_ids": list(account_ids)}
         )
         found = [balance_from(row) for row in result.mappings()]
         return {balance.account_id: balance for balance in found}
@@ -114,41 +137,36 @@ class BalanceRepository:
         LedgerRuleViolated
             Less than zero would be held, or more than is available.
         """
-        await self._update_one(
-            update(balances)
-            .where(balances.c.account_id == account_id)
-            .values(held_minor=balances.c.held_minor + by_minor)
-        )
+        await self._update_one(_CHANGE_HELD, {"account": account_id, "by_minor": by_minor})
 
     async def store(self, changed: Sequence[Balance]) -> None:
         """Write balances that were locked and changed by a posting."""
         for balance in changed:
             await self._update_one(
-                update(balances)
-                .where(balances.c.account_id == balance.account_id)
-                .values(
-                    posted_minor=balance.posted_minor,
-                    held_minor=balance.held_minor,
-                    last_sequence=balance.last_sequence,
-                )
+                _STORE,
+                {
+                    "account": balance.account_id,
+                    "posted": balance.posted_minor,
+                    "held": balance.held_minor,
+                    "sequence": balance.last_sequence,
+                },
             )
 
     async def set_status(self, account_id: AccountId, status: AccountStatus) -> None:
         """Change whether money may move; the row must be locked."""
         await self._update_one(
-            update(balances).where(balances.c.account_id == account_id).values(status=status)
+            update(balances).where(_THE_ACCOUNT).values(status=status), {"account": account_id}
         )
 
     async def set_overdraft_limit(self, account_id: AccountId, limit_minor: int) -> None:
         """Change the overdraft limit; the row must be locked."""
         await self._update_one(
-            update(balances)
-            .where(balances.c.account_id == account_id)
-            .values(overdraft_limit_minor=limit_minor)
+            update(balances).where(_THE_ACCOUNT).values(overdraft_limit_minor=limit_minor),
+            {"account": account_id},
         )
 
-    async def _update_one(self, statement: Any) -> None:
-        result = await self._connection.execute(statement)
+    async def _update_one(self, statement: Update, parameters: Mapping[str, Any]) -> None:
+        result = await self._connection.execute(statement, parameters)
         if result.rowcount != 1:
             raise LedgerRuleViolated("balances_pkey")
 

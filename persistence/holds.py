@@ -1,8 +1,9 @@
 """Holds in SQL."""
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import Uuid, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.accounts import Balance
@@ -11,6 +12,16 @@ from domain.ids import AccountId, HoldId, TenantId, TransferId
 from domain.money import Money
 from domain.transfers import HoldStatus
 from persistence.tables import holds
+
+_INSERT: Final = insert(holds)
+_CLOSE: Final = (
+    update(holds)
+    .where(
+        holds.c.transfer_id == bindparam("transfer", type_=Uuid),
+        holds.c.status == HoldStatus.HELD.value,
+    )
+    .values(status=bindparam("closed_as"), closed_at=func.now())
+)
 
 
 class HoldRepository:
@@ -36,15 +47,16 @@ class HoldRepository:
             The transfer has a hold already.
         """
         await self._connection.execute(
-            insert(holds).values(
-                id=hold_id,
-                tenant_id=tenant_id,
-                transfer_id=transfer_id,
-                account_id=balance.account_id,
-                currency=money.currency,
-                amount_minor=money.amount_minor,
-                status=HoldStatus.HELD,
-            )
+            _INSERT,
+            {
+                "id": hold_id,
+                "tenant_id": tenant_id,
+                "transfer_id": transfer_id,
+                "account_id": balance.account_id,
+                "currency": money.currency,
+                "amount_minor": money.amount_minor,
+                "status": HoldStatus.HELD,
+            },
         )
 
     async def close(self, transfer_id: TransferId, status: HoldStatus) -> None:
@@ -56,9 +68,7 @@ class HoldRepository:
             The transfer has no open hold.
         """
         result = await self._connection.execute(
-            update(holds)
-            .where(holds.c.transfer_id == transfer_id, holds.c.status == HoldStatus.HELD.value)
-            .values(status=status, closed_at=func.now())
+            _CLOSE, {"transfer": transfer_id, "closed_as": status}
         )
         if result.rowcount != 1:
             raise LedgerRuleViolated("holds_transfer")

@@ -1,11 +1,19 @@
 """Idempotency keys in SQL: one row a key and tenant, for ever."""
 
+from typing import Final
+
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import TenantId
 from persistence.tables import idempotency_keys
+
+_CLAIM: Final = (
+    insert(idempotency_keys)
+    .on_conflict_do_nothing(index_elements=["tenant_id", "key"])
+    .returning(idempotency_keys.c.key)
+)
 
 
 class IdempotencyKeyRepository:
@@ -24,10 +32,13 @@ class IdempotencyKeyRepository:
         Where another transaction is just claiming the key, this one waits for its end.
         """
         claimed = await self._connection.scalar(
-            insert(idempotency_keys)
-            .values(tenant_id=tenant_id, key=key, operation=operation, fingerprint=fingerprint)
-            .on_conflict_do_nothing(index_elements=["tenant_id", "key"])
-            .returning(idempotency_keys.c.key)
+            _CLAIM,
+            {
+                "tenant_id": tenant_id,
+                "key": key,
+                "operation": operation,
+                "fingerprint": fingerprint,
+            },
         )
         return claimed is not None
 

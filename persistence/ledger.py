@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import RowMapping, case, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,6 +43,11 @@ class EntryFilter:
     ascending: bool = False
 
 
+# With a list of parameters the driver sends them in one go; a VALUES list of rows would be compiled
+# anew each time.
+_APPEND: Final = insert(ledger_entries)
+
+
 class LedgerRepository:
     """Rows of ``ledger_entries``."""
 
@@ -67,23 +73,22 @@ class LedgerRepository:
             before, or (at commit) debits and credits differ.
         """
         await self._connection.execute(
-            insert(ledger_entries).values(
-                [
-                    {
-                        "id": entry.id,
-                        "tenant_id": tenant_id,
-                        "transfer_id": transfer_id,
-                        "account_id": entry.account_id,
-                        "sequence": entry.sequence,
-                        "direction": entry.direction,
-                        "amount_minor": amount_minor,
-                        "currency": currency,
-                        "balance_after_minor": entry.balance_after_minor,
-                        "effective_at": effective_at,
-                    }
-                    for entry in entries
-                ]
-            )
+            _APPEND,
+            [
+                {
+                    "id": entry.id,
+                    "tenant_id": tenant_id,
+                    "transfer_id": transfer_id,
+                    "account_id": entry.account_id,
+                    "sequence": entry.sequence,
+                    "direction": entry.direction,
+                    "amount_minor": amount_minor,
+                    "currency": currency,
+                    "balance_after_minor": entry.balance_after_minor,
+                    "effective_at": effective_at,
+                }
+                for entry in entries
+            ],
         )
 
     async def of_transfer(self, tenant_id: TenantId, transfer_id: TransferId) -> list[LedgerEntry]:

@@ -1,20 +1,22 @@
 """Transfers and their log of stages in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     DateTime,
     RowMapping,
     Select,
-    cast,
+    Uuid,
+    bindparam,
+    case,
     func,
     insert,
-    literal,
     literal_column,
     or_,
     select,
@@ -51,6 +53,43 @@ class TransferFilter:
     created_to: datetime | None = None
 
 
+# The statements of every transfer are built once: building one costs more than running it.
+_OF_TENANT: Final = transfers.c.tenant_id == bindparam("tenant", type_=Uuid)
+_GET_ONE: Final = select(transfers).where(
+    _OF_TENANT, transfers.c.id == bindparam("transfer", type_=Uuid)
+)
+_LOCK_ONE: Final = _GET_ONE.with_for_update(key_share=True)
+_GET_BY_KEY: Final = select(transfers).where(
+    _OF_TENANT, transfers.c.idempotency_key == bindparam("key")
+)
+_COMPLETED_AT: Final = case((bindparam("is_final", type_=Boolean), func.now()))
+_INSERT: Final = (
+    insert(transfers)
+    .values(
+        effective_at=func.coalesce(
+            bindparam("given_effective_at", type_=DateTime(timezone=True)), func.now()
+        ),
+        completed_at=_COMPLETED_AT,
+    )
+    .returning(transfers)
+)
+_ADVANCE: Final = (
+    update(transfers)
+    .where(
+        transfers.c.id == bindparam("advanced", type_=Uuid),
+        transfers.c.stage == bindparam("present"),
+    )
+    .values(updated_at=func.now(), completed_at=_COMPLETED_AT)
+    .returning(transfers)
+)
+_INSERT_EVENTS: Final = insert(transfer_events)
+_INSERT_NEXT_EVENT: Final = insert(transfer_events).values(
+    sequence=select(func.max(transfer_events.c.sequence) + 1)
+    .where(transfer_events.c.transfer_id == bindparam("of_transfer", type_=Uuid))
+    .scalar_subquery()
+)
+
+
 class TransferRepository:
     """Rows of ``transfers`` and ``transfer_events``."""
 
@@ -61,50 +100,37 @@ class TransferRepository:
         self, order: TransferOrder, *, stage: TransferStage, failure: Failure | None
     ) -> Transfer:
         """Record an order whose idempotency key is claimed, with the log of its first stages."""
-        is_final = state_of(stage) is not ProcessState.PROCESSING
         result = await self._connection.execute(
-            insert(transfers)
-            .values(
-                id=order.id,
-                tenant_id=order.tenant_id,
-                idempotency_key=order.idempotency_key,
-                fingerprint=order.fingerprint,
-                type=order.type,
-                state=state_of(stage),
-                stage=stage,
-                source_account_id=order.source_account_id,
-                destination_account_id=order.destination_account_id,
-                amount_minor=order.money.amount_minor,
-                currency=order.money.currency,
-                description=order.description,
-                metadata=dict(order.metadata),
-                failure_code=failure.code if failure else None,
-                failure_message=failure.message if failure else None,
-                effective_at=func.coalesce(
-                    cast(literal(order.effective_at), DateTime(timezone=True)), func.now()
-                ),
-                completed_at=func.now() if is_final else None,
-            )
-            .returning(transfers)
+            _INSERT,
+            {
+                "id": order.id,
+                "tenant_id": order.tenant_id,
+                "idempotency_key": order.idempotency_key,
+                "fingerprint": order.fingerprint,
+                "type": order.type,
+                "source_account_id": order.source_account_id,
+                "destination_account_id": order.destination_account_id,
+                "amount_minor": order.money.amount_minor,
+                "currency": order.money.currency,
+                "description": order.description,
+                "metadata": dict(order.metadata),
+                "given_effective_at": order.effective_at,
+                **_stage(stage, failure),
+            },
         )
         transfer = _transfer(result.mappings().one())
         await self._connection.execute(
-            insert(transfer_events).values(
-                [
-                    _event(transfer, 1, Step.ACCEPT, TransferStage.ACCEPTED, None),
-                    _event(transfer, 2, Step.RESERVE, stage, failure),
-                ]
-            )
+            _INSERT_EVENTS,
+            [
+                {"sequence": 1, **_event(transfer, Step.ACCEPT, TransferStage.ACCEPTED, None)},
+                {"sequence": 2, **_event(transfer, Step.RESERVE, stage, failure)},
+            ],
         )
         return transfer
 
     async def lock(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
         """Read a transfer and lock it until the transaction ends."""
-        return await self._one(
-            select(transfers)
-            .where(transfers.c.tenant_id == tenant_id, transfers.c.id == transfer_id)
-            .with_for_update(key_share=True)
-        )
+        return await self._one(_LOCK_ONE, {"tenant": tenant_id, "transfer": transfer_id})
 
     async def advance(
         self,
@@ -124,48 +150,26 @@ class TransferRepository:
             The step was done before, or the transfer is final.
         """
         require_transition(transfer.stage, stage)
-        is_final = state_of(stage) is not ProcessState.PROCESSING
         result = await self._connection.execute(
-            update(transfers)
-            .where(transfers.c.id == transfer.id, transfers.c.stage == transfer.stage.value)
-            .values(
-                state=state_of(stage),
-                stage=stage,
-                failure_code=failure.code if failure else None,
-                failure_message=failure.message if failure else None,
-                updated_at=func.now(),
-                completed_at=func.now() if is_final else None,
-            )
-            .returning(transfers)
+            _ADVANCE,
+            {"advanced": transfer.id, "present": transfer.stage, **_stage(stage, failure)},
         )
         row = result.mappings().one_or_none()
         if row is None:
             raise LedgerRuleViolated("transfers_stage_of_state")
-        sequence = (
-            select(func.max(transfer_events.c.sequence) + 1)
-            .where(transfer_events.c.transfer_id == transfer.id)
-            .scalar_subquery()
-        )
         await self._connection.execute(
-            insert(transfer_events).values(_event(transfer, sequence, step, stage, failure))
+            _INSERT_NEXT_EVENT,
+            {"of_transfer": transfer.id, **_event(transfer, step, stage, failure)},
         )
         return _transfer(row)
 
     async def get(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
         """Read one transfer."""
-        return await self._one(
-            select(transfers).where(
-                transfers.c.tenant_id == tenant_id, transfers.c.id == transfer_id
-            )
-        )
+        return await self._one(_GET_ONE, {"tenant": tenant_id, "transfer": transfer_id})
 
     async def get_by_key(self, tenant_id: TenantId, key: str) -> Transfer | None:
         """Read the transfer of an idempotency key."""
-        return await self._one(
-            select(transfers).where(
-                transfers.c.tenant_id == tenant_id, transfers.c.idempotency_key == key
-            )
-        )
+        return await self._one(_GET_BY_KEY, {"tenant": tenant_id, "key": key})
 
     async def page(
         self, tenant_id: TenantId, wanted: TransferFilter, *, after: UUID | None, limit: int
@@ -240,23 +244,29 @@ class TransferRepository:
         )
         return [_transfer(row) for row in result.mappings()]
 
-    async def _one(self, statement: Select[Any]) -> Transfer | None:
-        result = await self._connection.execute(statement)
+    async def _one(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Transfer | None:
+        result = await self._connection.execute(statement, parameters)
         row = result.mappings().one_or_none()
         return None if row is None else _transfer(row)
 
 
+def _stage(stage: TransferStage, failure: Failure | None) -> dict[str, Any]:
+    state = state_of(stage)
+    return {
+        "state": state,
+        "stage": stage,
+        "failure_code": failure.code if failure else None,
+        "failure_message": failure.message if failure else None,
+        "is_final": state is not ProcessState.PROCESSING,
+    }
+
+
 def _event(
-    transfer: Transfer,
-    sequence: Any,
-    step: Step,
-    stage: TransferStage,
-    failure: Failure | None,
+    transfer: Transfer, step: Step, stage: TransferStage, failure: Failure | None
 ) -> dict[str, Any]:
     return {
         "transfer_id": transfer.id,
         "tenant_id": transfer.tenant_id,
-        "sequence": sequence,
         "step": step,
         "stage": stage,
         "cause": failure.code if failure else None,
