@@ -125,17 +125,16 @@ async def _tell_survivors(
         for transfer in transfers
         if _time(transfer["created_at"]) < killed_at < _time(transfer["completed_at"])
     ]
-    if not straddling:
-        return
-    last = max(straddling, key=lambda transfer: _time(transfer["completed_at"]))
+    last = max(straddling or transfers, key=lambda transfer: _time(transfer["completed_at"]))
     path = f"/v1/transfers/{last['id']}"
     events = (await wallets.api.get(f"{path}/events")).document["data"]
     stages = ", ".join(
         f"{event['stage']} {(_time(event['occurred_at']) - killed_at).total_seconds():+.2f} s"
         for event in events
     )
+    # Where the kill fell between two transfers' steps there is none, and the rest began after it.
     audience.note(f"{len(straddling)} of them had begun before the kill and ended after it.")
-    audience.note(f"One of those, by time from the kill: {stages}")
+    audience.note(f"One, by time from the kill: {stages}")
     workflow = (await wallets.api.get(f"{path}/workflow")).document
     audience.note(f"Its workflow, while this runs: {workflow['temporal_ui_url']}")
 

@@ -8,6 +8,7 @@ import os
 import random
 import secrets
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ SEED_VARIABLE = "FAULT_SEED"
 SEEDS = 10**6
 COMING_BACK_SECONDS = 60.0
 INVARIANTS = 7
+LOG_LINES = 40
 NO_DATABASE = "database_unavailable"
 NO_TEMPORAL = "temporal_unavailable"
 OPEN_WORKFLOWS = "WorkflowType = 'TransferWorkflow' AND ExecutionStatus = 'Running'"
@@ -134,8 +136,15 @@ class Site:
         ]
 
     def unexpected_errors(self) -> list[str]:
-        log = (self.folder / "logs" / "api.log").read_text(errors="replace")
-        return [line for line in log.splitlines() if UNEXPECTED in line]
+        return [line for line in self._log("api") if UNEXPECTED in line]
+
+    def log_tails(self) -> str:
+        """Give the last lines that each part wrote."""
+        tails = {part: self._log(part)[-LOG_LINES:] for part in PARTS_IN_ORDER}
+        return "".join(f"{part}: {line}\n" for part, lines in tails.items() for line in lines)
+
+    def _log(self, part: str) -> list[str]:
+        return (self.folder / "logs" / f"{part}.log").read_text(errors="replace").splitlines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +210,11 @@ async def running_site(**environment: str) -> AsyncIterator[Site]:
 async def trial_on(site: Site, seed: int) -> AsyncIterator[Trial]:
     async with site.client() as client:
         load = Load(client, await found_town(client), seeded(seed, "orders"))
-        yield Trial(site, client, load, seeded(seed, "faults"))
+        try:
+            yield Trial(site, client, load, seeded(seed, "faults"))
+        finally:
+            # Shown where the test fails; the files themselves are thrown away.
+            sys.stdout.write(site.log_tails())
 
 
 @pytest.fixture(scope="module")
