@@ -8,7 +8,7 @@ from typing import Any
 
 from domain.accounts import AccountReference
 from domain.errors import DomainError
-from domain.ids import AccountId, HoldId, TenantId, TransferId, workflow_id
+from domain.ids import AccountId, TenantId, TransferId, workflow_id
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, state_of
 
@@ -153,16 +153,3 @@ class HoldStatus(StrEnum):
     HELD = "HELD"
     CAPTURED = "CAPTURED"
     RELEASED = "RELEASED"
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """The reservation of one transfer on its source account."""
-
-    id: HoldId
-    transfer_id: TransferId
-    account_id: AccountId
-    money: Money
-    status: HoldStatus
-    created_at: datetime
-    closed_at: datetime | None

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,12 +40,3 @@ class IdempotencyKeyRepository:
             },
         )
         return claimed is not None
-
-    async def fingerprint(self, tenant_id: TenantId, key: str) -> bytes | None:
-        """Read the fingerprint of the request that took a key; ``None`` where it is free."""
-        fingerprint = await self._connection.scalar(
-            select(idempotency_keys.c.fingerprint).where(
-                idempotency_keys.c.tenant_id == tenant_id, idempotency_keys.c.key == key
-            )
-        )
-        return None if fingerprint is None else bytes(fingerprint)

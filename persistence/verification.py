@@ -17,7 +17,7 @@ VIOLATIONS_SHOWN_MAXIMUM: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerViolation:
+class Violation:
     """One thing that is not as it must be."""
 
     subject: str
@@ -29,7 +29,7 @@ class LedgerProof:
     """What a query examined, and what it found."""
 
     examined: int
-    violations: tuple[LedgerViolation, ...]
+    violations: tuple[Violation, ...]
 
 
 # For each invariant: what is examined, and the rows that break it as (subject, message).
@@ -160,5 +160,5 @@ async def prove(connection: AsyncConnection, invariant: int) -> LedgerProof:
     found = await connection.execute(text(f"{violations} LIMIT {VIOLATIONS_SHOWN_MAXIMUM}"))
     return LedgerProof(
         examined=int(examined or 0),
-        violations=tuple(LedgerViolation(row.subject, row.message) for row in found),
+        violations=tuple(Violation(row.subject, row.message) for row in found),
     )

@@ -2,13 +2,13 @@
 
 from typing import Final
 
+from persistence.verification import Violation
 from runtime.composition import open_services
 from runtime.temporal import TASK_QUEUE, connect
 from services.verification import (
     Check,
     VerificationReport,
     VerificationService,
-    Violation,
 )
 from workflows.gateway import TransferGateway
 

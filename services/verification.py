@@ -1,7 +1,7 @@
 """The seven invariants, proved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -10,7 +10,7 @@ from uuid import UUID
 from domain.ids import TenantId
 from domain.transfers import Transfer
 from persistence.database import Database
-from persistence.verification import PROVED_IN_SQL, prove
+from persistence.verification import PROVED_IN_SQL, Violation, prove
 from services.transactions import TransactionService
 
 SETTLING_SECONDS: Final = 5.0
@@ -34,14 +34,6 @@ INVARIANTS: Final = MappingProxyType(
         ),
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One thing that is not as it must be."""
-
-    subject: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +101,7 @@ class VerificationService:
         async with self._database.snapshot() as snapshot:
             for invariant in PROVED_IN_SQL:
                 proof = await prove(snapshot, invariant)
-                found = [Violation(v.subject, v.message) for v in proof.violations]
-                checks.append(_check(invariant, proof.examined, found))
+                checks.append(_check(invariant, proof.examined, proof.violations))
         checks.append(await self._workflows())
         return VerificationReport(tuple(checks))
 
@@ -154,6 +145,6 @@ class VerificationService:
         return None
 
 
-def _check(invariant: int, examined: int, violations: list[Violation]) -> Check:
+def _check(invariant: int, examined: int, violations: Sequence[Violation]) -> Check:
     name, description = INVARIANTS[invariant]
     return Check(invariant, name, description, examined, tuple(violations))
