@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -149,48 +149,22 @@ class AccountRepository:
         )
         return [_account(row) for row in result.mappings()]
 
-    async def identify(
-        self,
-        tenant_id: TenantId,
-        references: Collection[AccountReference],
-        *,
-        settlement_currency: str | None = None,
-    ) -> list[AccountIdentity]:
-        """Find accounts by their names, and the settlement account of a currency with them."""
-        wanted = _named_by(references)
-        if settlement_currency is not None:
-            wanted = or_(
-                wanted,
-                and_(
-                    _IS_SETTLEMENT,
-                    accounts.c.currency == settlement_currency,
-                ),
-            )
-        result = await self._connection.execute(
-            select(
-                accounts.c.id,
-                accounts.c.account_number,
-                accounts.c.external_id,
-                accounts.c.kind,
-                accounts.c.currency,
-            ).where(accounts.c.tenant_id == tenant_id, wanted)
-        )
-        return [
-            AccountIdentity(
-                id=AccountId(row["id"]),
-                account_number=row["account_number"],
-                external_id=row["external_id"],
-                kind=AccountKind(row["kind"]),
-                currency=row["currency"],
-            )
-            for row in result.mappings()
-        ]
-
     async def set_metadata(self, account_id: AccountId, metadata: Mapping[str, Any]) -> None:
         """Replace an account's metadata."""
         await self._connection.execute(
             update(accounts).where(accounts.c.id == account_id).values(metadata=dict(metadata))
         )
+
+
+def identity_from(row: Mapping[str, Any]) -> AccountIdentity:
+    """Read what never changes about an account from a row of its table."""
+    return AccountIdentity(
+        id=AccountId(row["id"]),
+        account_number=row["account_number"],
+        external_id=row["external_id"],
+        kind=AccountKind(row["kind"]),
+        currency=row["currency"],
+    )
 
 
 def _named_by(references: Collection[AccountReference]) -> ColumnElement[bool]:

@@ -1,9 +1,10 @@
 """Tenants and API keys in SQL."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, func, insert, select, update
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,15 +52,7 @@ class ApiKeyRepository:
             )
         )
         result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
-        return _api_key(result.mappings().one())
-
-    async def find(self, secret_hash: bytes) -> ApiKey | None:
-        """Read the key with a hash, revoked or not."""
-        result = await self._connection.execute(
-            _keys().where(api_keys.c.secret_hash == secret_hash)
-        )
-        row = result.mappings().one_or_none()
-        return None if row is None else _api_key(row)
+        return api_key_from(result.mappings().one())
 
     async def page(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
@@ -67,7 +60,7 @@ class ApiKeyRepository:
         if tenant_name is not None:
             statement = statement.where(tenants.c.name == tenant_name)
         result = await self._connection.execute(statement)
-        return [_api_key(row) for row in result.mappings()]
+        return [api_key_from(row) for row in result.mappings()]
 
     async def revoke(self, key_id: UUID) -> ApiKey | None:
         """Revoke a key, for ever; the time of the first revocation stays."""
@@ -78,7 +71,7 @@ class ApiKeyRepository:
         )
         result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
         row = result.mappings().one_or_none()
-        return None if row is None else _api_key(row)
+        return None if row is None else api_key_from(row)
 
 
 def _keys() -> Select[Any]:
@@ -87,7 +80,8 @@ def _keys() -> Select[Any]:
     )
 
 
-def _api_key(row: RowMapping) -> ApiKey:
+def api_key_from(row: Mapping[str, Any]) -> ApiKey:
+    """Read a key from a row that holds its tenant's name as well."""
     return ApiKey(
         id=ApiKeyId(row["id"]),
         tenant_id=TenantId(row["tenant_id"]),

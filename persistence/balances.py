@@ -1,6 +1,6 @@
 """Balances in SQL: the rows that every movement of money locks, in the order of account ids."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, Update, Uuid, bindparam, select, union_all, update
@@ -54,15 +54,6 @@ _CHANGE_HELD: Final = (
     update(balances)
     .where(_THE_ACCOUNT)
     .values(held_minor=balances.c.held_minor + bindparam("by_minor", type_=MinorUnits))
-)
-_STORE: Final = (
-    update(balances)
-    .where(_THE_ACCOUNT)
-    .values(
-        posted_minor=bindparam("posted"),
-        held_minor=bindparam("held"),
-        last_sequence=bindparam("sequence"),
-    )
 )
 
 
@@ -138,19 +129,6 @@ class BalanceRepository:
             Less than zero would be held, or more than is available.
         """
         await self._update_one(_CHANGE_HELD, {"account": account_id, "by_minor": by_minor})
-
-    async def store(self, changed: Sequence[Balance]) -> None:
-        """Write balances that were locked and changed by a posting."""
-        for balance in changed:
-            await self._update_one(
-                _STORE,
-                {
-                    "account": balance.account_id,
-                    "posted": balance.posted_minor,
-                    "held": balance.held_minor,
-                    "sequence": balance.last_sequence,
-                },
-            )
 
     async def set_status(self, account_id: AccountId, status: AccountStatus) -> None:
         """Change whether money may move; the row must be locked."""

@@ -3,22 +3,29 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from psycopg import AsyncConnection as DriverConnection
+from psycopg import OperationalError
+from psycopg.adapt import Loader
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from persistence.accounts import AccountRepository
 from persistence.api_keys import ApiKeyRepository
 from persistence.balances import BalanceRepository
+from persistence.direct import DirectStatements
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
-from persistence.violations import translated_violations
+from persistence.violations import translated_driver_errors, translated_violations
 
 DRIVER: Final = "postgresql+psycopg"
+DIRECT_POOL_MINIMUM: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +35,20 @@ class DatabaseLimits:
     Parameters
     ----------
     pool_size
-        Connections kept open at most: activity slots, local activity slots and API requests.
+        Connections kept open at most for units of work.
+    direct_pool_size
+        Connections kept open at most for single statements, beside those.
     pool_timeout_seconds
         How long a unit of work waits for a connection.
+    direct_pool_timeout_seconds
+        How long a single statement waits for a connection. Where PostgreSQL is away, this is how
+        soon it is known.
     """
 
-    pool_size: int = 20
+    pool_size: int = 8
+    direct_pool_size: int = 12
     pool_timeout_seconds: float = 5.0
+    direct_pool_timeout_seconds: float = 2.0
     connect_timeout_seconds: int = 5
     statement_timeout_seconds: float = 5.0
     lock_timeout_seconds: float = 4.0
@@ -58,9 +72,12 @@ class UnitOfWork:
 class Database:
     """A pool of connections, from which services open units of work."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(
+        self, engine: AsyncEngine, direct: AsyncConnectionPool[DriverConnection[DictRow]]
+    ) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._direct = direct
 
     @classmethod
     def at(cls, url: str, limits: DatabaseLimits | None = None) -> Self:
@@ -71,7 +88,8 @@ class Database:
         url
             ``postgresql://user:password@host:port/database``
         """
-        return cls(create_engine(url, limits or DatabaseLimits()))
+        limits = limits or DatabaseLimits()
+        return cls(create_engine(url, limits), create_direct_pool(url, limits))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:
@@ -107,6 +125,29 @@ class Database:
                 yield UnitOfWork(connection)
 
     @asynccontextmanager
+    async def direct(self) -> AsyncIterator[DirectStatements]:
+        """Open a unit of work for the single statements of every transfer, each a transaction.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            No connection, or it was lost; then the outcome is unknown: the caller repeats the step.
+        DomainError
+            A constraint refused a change.
+        """
+        with translated_driver_errors():
+            if self._direct.closed:
+                await self._direct.open()
+            async with self._direct.connection() as connection:
+                try:
+                    yield DirectStatements(connection)
+                except OperationalError:
+                    if connection.closed:
+                        # The server may have been restarted, and the others lost with this one.
+                        await self._direct.check()
+                    raise
+
+    @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a read-only transaction in which all statements see one moment (for proofs)."""
         with translated_violations():
@@ -134,6 +175,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._direct.close()
         await self._engine.dispose()
 
 
@@ -148,11 +190,6 @@ def driver_url(url: str) -> str:
 
 def create_engine(url: str, limits: DatabaseLimits) -> AsyncEngine:
     """Make an engine whose connections have bounded statements, locks and idle time."""
-    options = {
-        "statement_timeout": limits.statement_timeout_seconds,
-        "lock_timeout": limits.lock_timeout_seconds,
-        "idle_in_transaction_session_timeout": limits.idle_in_transaction_timeout_seconds,
-    }
     return create_async_engine(
         driver_url(url),
         pool_size=limits.pool_size,
@@ -161,11 +198,56 @@ def create_engine(url: str, limits: DatabaseLimits) -> AsyncEngine:
         # The newest connection first: idle ones age out at the server, not in front of a request.
         pool_use_lifo=True,
         hide_parameters=True,
-        connect_args={
-            "connect_timeout": limits.connect_timeout_seconds,
-            "application_name": "transfers",
-            # Times leave in UTC, whatever the server's own zone is.
-            "options": "-c timezone=UTC "
-            + " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in options.items()),
-        },
+        connect_args=_connection_options(limits),
     )
+
+
+def create_direct_pool(
+    url: str, limits: DatabaseLimits
+) -> AsyncConnectionPool[DriverConnection[DictRow]]:
+    """Make a pool of the driver's own connections; it is opened at its first use."""
+    return AsyncConnectionPool(
+        make_url(driver_url(url))
+        .set(drivername="postgresql")
+        .render_as_string(hide_password=False),
+        connection_class=DriverConnection[DictRow],
+        kwargs={
+            **_connection_options(limits),
+            "autocommit": True,
+            "row_factory": dict_row,
+            # Prepared at their first use: these are few, and all are used again.
+            "prepare_threshold": 0,
+        },
+        configure=_read_whole_numbers,
+        min_size=DIRECT_POOL_MINIMUM,
+        max_size=limits.direct_pool_size,
+        timeout=limits.direct_pool_timeout_seconds,
+        reconnect_timeout=limits.direct_pool_timeout_seconds,
+        open=False,
+    )
+
+
+def _connection_options(limits: DatabaseLimits) -> dict[str, Any]:
+    bounds = {
+        "statement_timeout": limits.statement_timeout_seconds,
+        "lock_timeout": limits.lock_timeout_seconds,
+        "idle_in_transaction_session_timeout": limits.idle_in_transaction_timeout_seconds,
+    }
+    return {
+        "connect_timeout": limits.connect_timeout_seconds,
+        "application_name": "transfers",
+        # Times leave in UTC, whatever the server's own zone is.
+        "options": "-c timezone=UTC "
+        + " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in bounds.items()),
+    }
+
+
+class _WholeNumberLoader(Loader):
+    """Reads NUMERIC as ``int``: all of ours have no decimal places."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> int:
+        return int(bytes(data))
+
+
+async def _read_whole_numbers(connection: DriverConnection[DictRow]) -> None:
+    connection.adapters.register_loader("numeric", _WholeNumberLoader)

@@ -6,10 +6,8 @@ from typing import Final
 from sqlalchemy import Uuid, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.accounts import Balance
 from domain.errors import LedgerRuleViolated
-from domain.ids import AccountId, HoldId, TenantId, TransferId
-from domain.money import Money
+from domain.ids import AccountId, TransferId
 from domain.transfers import HoldStatus
 from persistence.tables import holds
 
@@ -29,35 +27,6 @@ class HoldRepository:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-
-    async def insert(
-        self,
-        *,
-        hold_id: HoldId,
-        tenant_id: TenantId,
-        transfer_id: TransferId,
-        balance: Balance,
-        money: Money,
-    ) -> None:
-        """Open the hold of a transfer on an account whose balance is locked.
-
-        Raises
-        ------
-        LedgerRuleViolated
-            The transfer has a hold already.
-        """
-        await self._connection.execute(
-            _INSERT,
-            {
-                "id": hold_id,
-                "tenant_id": tenant_id,
-                "transfer_id": transfer_id,
-                "account_id": balance.account_id,
-                "currency": money.currency,
-                "amount_minor": money.amount_minor,
-                "status": HoldStatus.HELD,
-            },
-        )
 
     async def close(self, transfer_id: TransferId, status: HoldStatus) -> None:
         """Capture or release the open hold of a transfer.

@@ -1,27 +1,14 @@
 """Ledger entries in SQL. They are only ever added."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
-from sqlalchemy import RowMapping, case, func, insert, select
+from sqlalchemy import RowMapping, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import AccountId, EntryId, TenantId, TransferId
 from domain.ledger import EntryDirection, LedgerEntry
 from persistence.tables import ledger_entries
-
-
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """An entry to be written; the database dates it."""
-
-    id: EntryId
-    account_id: AccountId
-    sequence: int
-    direction: EntryDirection
-    balance_after_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,53 +30,11 @@ class EntryFilter:
     ascending: bool = False
 
 
-# With a list of parameters the driver sends them in one go; a VALUES list of rows would be compiled
-# anew each time.
-_APPEND: Final = insert(ledger_entries)
-
-
 class LedgerRepository:
     """Rows of ``ledger_entries``."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-
-    async def append(
-        self,
-        entries: Sequence[NewEntry],
-        *,
-        tenant_id: TenantId,
-        transfer_id: TransferId,
-        amount_minor: int,
-        currency: str,
-        effective_at: datetime,
-    ) -> None:
-        """Write the entries of one posting; the balances of their accounts must be locked.
-
-        Raises
-        ------
-        LedgerRuleViolated
-            A sequence is not the next one, a resulting balance does not follow from the entry
-            before, or (at commit) debits and credits differ.
-        """
-        await self._connection.execute(
-            _APPEND,
-            [
-                {
-                    "id": entry.id,
-                    "tenant_id": tenant_id,
-                    "transfer_id": transfer_id,
-                    "account_id": entry.account_id,
-                    "sequence": entry.sequence,
-                    "direction": entry.direction,
-                    "amount_minor": amount_minor,
-                    "currency": currency,
-                    "balance_after_minor": entry.balance_after_minor,
-                    "effective_at": effective_at,
-                }
-                for entry in entries
-            ],
-        )
 
     async def of_transfer(self, tenant_id: TenantId, transfer_id: TransferId) -> list[LedgerEntry]:
         """Read the entries of a transfer, debits first."""

@@ -96,10 +96,9 @@ class TransferRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def insert(
-        self, order: TransferOrder, *, stage: TransferStage, failure: Failure | None
-    ) -> Transfer:
-        """Record an order whose idempotency key is claimed, with the log of its first stages."""
+    async def insert_failed(self, order: TransferOrder, failure: Failure) -> Transfer:
+        """Record a refused order whose idempotency key is claimed, with the log of its stages."""
+        stage = TransferStage.FAILED
         result = await self._connection.execute(
             _INSERT,
             {
@@ -118,7 +117,7 @@ class TransferRepository:
                 **_stage(stage, failure),
             },
         )
-        transfer = _transfer(result.mappings().one())
+        transfer = transfer_from(result.mappings().one())
         await self._connection.execute(
             _INSERT_EVENTS,
             [
@@ -161,7 +160,7 @@ class TransferRepository:
             _INSERT_NEXT_EVENT,
             {"of_transfer": transfer.id, **_event(transfer, step, stage, failure)},
         )
-        return _transfer(row)
+        return transfer_from(row)
 
     async def get(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
         """Read one transfer."""
@@ -198,7 +197,7 @@ class TransferRepository:
         result = await self._connection.execute(
             select(transfers).where(*conditions).order_by(transfers.c.id.desc()).limit(limit)
         )
-        return [_transfer(row) for row in result.mappings()]
+        return [transfer_from(row) for row in result.mappings()]
 
     async def events(self, transfer_id: TransferId) -> list[TransferEvent]:
         """Read the log of a transfer, oldest first."""
@@ -242,12 +241,12 @@ class TransferRepository:
         result = await self._connection.execute(
             statement.order_by(transfers.c.updated_at, transfers.c.id).limit(limit)
         )
-        return [_transfer(row) for row in result.mappings()]
+        return [transfer_from(row) for row in result.mappings()]
 
     async def _one(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Transfer | None:
         result = await self._connection.execute(statement, parameters)
         row = result.mappings().one_or_none()
-        return None if row is None else _transfer(row)
+        return None if row is None else transfer_from(row)
 
 
 def _stage(stage: TransferStage, failure: Failure | None) -> dict[str, Any]:
@@ -273,7 +272,8 @@ def _event(
     }
 
 
-def _transfer(row: RowMapping) -> Transfer:
+def transfer_from(row: RowMapping | Mapping[str, Any]) -> Transfer:
+    """Read a transfer from a row of its table."""
     failure = (
         None
         if row["failure_code"] is None

@@ -47,14 +47,17 @@ def domain_error_of(error: DBAPIError) -> DomainError | None:
     -----
     A constraint that no error is named for comes out as ``LedgerRuleViolated`` with its name.
     """
-    cause = error.orig
-    if not isinstance(cause, psycopg.Error):
+    if not isinstance(error.orig, psycopg.Error):
         return None
+    if error.connection_invalidated:
+        return DatabaseUnavailable()
+    return _domain_error_of(error.orig)
+
+
+def _domain_error_of(cause: psycopg.Error) -> DomainError | None:
     state = cause.sqlstate
-    if state is None or state.startswith(_TRANSIENT_CLASSES) or error.connection_invalidated:
-        is_transient = error.connection_invalidated or isinstance(
-            cause, psycopg.OperationalError | psycopg.InterfaceError
-        )
+    if state is None or state.startswith(_TRANSIENT_CLASSES):
+        is_transient = isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
         return DatabaseUnavailable() if is_transient else None
     if state == _IDLE_IN_TRANSACTION_TIMEOUT:
         return DatabaseUnavailable()
@@ -78,3 +81,15 @@ def translated_violations() -> Iterator[None]:
         raise translated from error
     except PoolTimeout as error:
         raise DatabaseUnavailable from error
+
+
+@contextmanager
+def translated_driver_errors() -> Iterator[None]:
+    """Raise the domain's error in place of the driver's, where SQLAlchemy is not between."""
+    try:
+        yield
+    except psycopg.Error as error:
+        translated = _domain_error_of(error)
+        if translated is None:
+            raise
+        raise translated from error

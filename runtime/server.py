@@ -1,5 +1,6 @@
 """The API as an HTTP server."""
 
+import gc
 from typing import Final
 
 import uvicorn
@@ -33,6 +34,9 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         )
     )
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     server.run()
     if not server.started:
         raise SystemExit(1)

@@ -28,6 +28,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from activities.reconciliation import ReconciliationActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
+from runtime.payloads import DATA_CONVERTER
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 from workflows.reconciliation import ReconciliationWorkflow
@@ -64,7 +65,7 @@ async def connect(address: str, namespace: str) -> Client:
     deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
     while True:
         try:
-            return await Client.connect(address, namespace=namespace)
+            return await Client.connect(address, namespace=namespace, data_converter=DATA_CONVERTER)
         except RuntimeError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise TemporalUnavailable from error
@@ -112,6 +113,7 @@ def make_worker(
         max_concurrent_activities=ACTIVITY_SLOTS,
         max_concurrent_local_activities=LOCAL_ACTIVITY_SLOTS,
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        debug_mode=True,
     )
 
 

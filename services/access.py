@@ -62,8 +62,8 @@ class AccessService:
         Keys are found by their hash, so timing tells nothing of a key. Nothing is cached: a revoked
         key is refused from the next request on, in every process.
         """
-        async with self._database.reading() as unit_of_work:
-            key = await unit_of_work.api_keys.find(_hash(secret))
+        async with self._database.direct() as statements:
+            key = await statements.find_api_key(_hash(secret))
         if key is None or key.revoked_at is not None:
             raise Unauthenticated("The API key is not valid.")
         return Principal(tenant_id=key.tenant_id, api_key_id=key.id, scopes=key.scopes)

@@ -2,11 +2,10 @@
 
 from datetime import datetime
 
-from domain.accounts import Account, Balance, BalanceAsOf
-from domain.ids import HoldId
+from domain.accounts import Account, BalanceAsOf
+from domain.errors import TransferRefusal
 from domain.transfers import HoldStatus, Transfer, TransferOrder
 from persistence.database import Database, UnitOfWork
-from services.identifiers import new_uuid
 
 
 class BalanceService:
@@ -41,45 +40,53 @@ class BalanceService:
             as_of=as_of,
         )
 
-    async def lock_reservable(self, unit_of_work: UnitOfWork, order: TransferOrder) -> Balance:
-        """Lock the source's balance, once it is known that an order can be reserved on it.
+    async def refusal_of(
+        self, unit_of_work: UnitOfWork, order: TransferOrder
+    ) -> TransferRefusal | None:
+        """Tell why an order cannot be reserved; ``None`` where it can.
 
-        Raises
-        ------
-        AccountClosed
-            The source or the destination is closed.
-        AccountFrozen
-            The source or the destination is frozen.
-        InsufficientFunds
-            The source has less available than the order needs.
+        Returns
+        -------
+        TransferRefusal | None
+            ``AccountClosed`` or ``AccountFrozen`` of the source, then of the destination, then
+            ``InsufficientFunds`` of the source.
 
         Notes
         -----
-        The destination is read without a lock: a status that changes after this is found when
-        the entries are posted.
+        Locks the source's balance until the transaction ends.
         """
         source, destination = await unit_of_work.balances.lock_source(
             order.tenant_id,
             source=order.source_account_id,
             destination=order.destination_account_id,
         )
-        source.require_active()
-        destination.require_active()
-        source.require_available(order.money.amount_minor)
-        return source
+        try:
+            source.require_active()
+            destination.require_active()
+            source.require_available(order.money.amount_minor)
+        except TransferRefusal as refusal:
+            return refusal
+        return None
 
-    async def hold(self, unit_of_work: UnitOfWork, transfer: Transfer, source: Balance) -> None:
-        """Open the hold of a recorded transfer on its locked source."""
-        await unit_of_work.balances.change_held(
-            source.account_id, by_minor=transfer.money.amount_minor
+    async def require_active_sides(self, unit_of_work: UnitOfWork, transfer: Transfer) -> None:
+        """Refuse to move money where an account of a transfer takes no part any more.
+
+        Raises
+        ------
+        AccountClosed
+            One of the accounts is closed.
+        AccountFrozen
+            One of the accounts is frozen.
+
+        Notes
+        -----
+        Locks both balances in the order of their ids until the transaction ends.
+        """
+        locked = await unit_of_work.balances.lock(
+            transfer.tenant_id, [transfer.source_account_id, transfer.destination_account_id]
         )
-        await unit_of_work.holds.insert(
-            hold_id=HoldId(new_uuid()),
-            tenant_id=transfer.tenant_id,
-            transfer_id=transfer.id,
-            balance=source,
-            money=transfer.money,
-        )
+        for balance in locked.values():
+            balance.require_active()
 
     async def release(self, unit_of_work: UnitOfWork, transfer: Transfer) -> None:
         """Give back what a transfer holds."""

@@ -1,12 +1,12 @@
 """Double-entry postings."""
 
-from domain.accounts import Balance
 from domain.ids import AccountId, EntryId, TenantId, TransferId
-from domain.ledger import EntryDirection, LedgerEntry
+from domain.ledger import LedgerEntry
 from domain.pages import Page
-from domain.transfers import HoldStatus, Transfer
-from persistence.database import Database, UnitOfWork
-from persistence.ledger import EntryFilter, NewEntry
+from domain.transfers import Transfer
+from persistence.database import Database
+from persistence.direct import DirectStatements
+from persistence.ledger import EntryFilter
 from services.identifiers import new_uuid
 
 
@@ -16,44 +16,29 @@ class LedgerService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def post(self, unit_of_work: UnitOfWork, transfer: Transfer) -> None:
+    async def post(
+        self, statements: DirectStatements, tenant_id: TenantId, transfer_id: TransferId
+    ) -> Transfer | None:
         """Move the money of a reserved transfer: two entries, two balances, the hold captured.
+
+        Returns
+        -------
+        Transfer | None
+            In stage POSTED, or ``None`` where nothing was done: the transfer is not reserved, or
+            an account is not active.
 
         Raises
         ------
-        AccountClosed
-            One of the accounts was closed since the funds were reserved.
-        AccountFrozen
-            One of the accounts was frozen since.
         BalanceOutOfRange
             A balance would have too many digits.
 
         Notes
         -----
-        Locks both balances in the order of their ids until the transaction ends.
+        One transaction. Locks the transfer, then both balances in the order of their ids.
         """
-        locked = await unit_of_work.balances.lock(
-            transfer.tenant_id, [transfer.source_account_id, transfer.destination_account_id]
+        return await statements.post(
+            tenant_id, transfer_id, debit_id=EntryId(new_uuid()), credit_id=EntryId(new_uuid())
         )
-        for balance in locked.values():
-            balance.require_active()
-        amount_minor = transfer.money.amount_minor
-        debited = locked[transfer.source_account_id].after_entry(
-            EntryDirection.DEBIT, amount_minor, captured_minor=amount_minor
-        )
-        credited = locked[transfer.destination_account_id].after_entry(
-            EntryDirection.CREDIT, amount_minor
-        )
-        await unit_of_work.ledger.append(
-            [_entry(EntryDirection.DEBIT, debited), _entry(EntryDirection.CREDIT, credited)],
-            tenant_id=transfer.tenant_id,
-            transfer_id=transfer.id,
-            amount_minor=amount_minor,
-            currency=transfer.money.currency,
-            effective_at=transfer.effective_at,
-        )
-        await unit_of_work.holds.close(transfer.id, HoldStatus.CAPTURED)
-        await unit_of_work.balances.store([debited, credited])
 
     async def entries_of_transfer(
         self, tenant_id: TenantId, transfer_id: TransferId
@@ -79,13 +64,3 @@ class LedgerService:
                 account_id, wanted, after=after, limit=limit + 1
             )
         return Page.of(found, limit, lambda entry: str(entry.sequence))
-
-
-def _entry(direction: EntryDirection, resulting: Balance) -> NewEntry:
-    return NewEntry(
-        id=EntryId(new_uuid()),
-        account_id=resulting.account_id,
-        sequence=resulting.last_sequence,
-        direction=direction,
-        balance_after_minor=resulting.posted_minor,
-    )

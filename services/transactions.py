@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from domain.errors import (
-    TransferNotFound,
-    TransferRefusal,
-)
-from domain.ids import TenantId, TransferId
+from domain.errors import DatabaseUnavailable, TransferNotFound
+from domain.ids import HoldId, TenantId, TransferId
 from domain.pages import Page
-from domain.states import Step, TransferStage
+from domain.states import Step, TransferStage, require_transition
 from domain.transfers import (
     Failure,
     Transfer,
@@ -22,12 +19,15 @@ from domain.transfers import (
 from persistence.database import Database, UnitOfWork
 from persistence.transfers import TransferFilter
 from services.balances import BalanceService
-from services.idempotency import IdempotencyService, fingerprint_of
+from services.idempotency import CREATE_TRANSFER, IdempotencyService, fingerprint_of
 from services.identifiers import new_uuid
 from services.ledger import LedgerService
-from services.transfer_sides import identify_sides, require_sides
+from services.transfer_sides import find_sides, identify_sides, require_sides
 
 UNFINISHED_PAGE_SIZE: Final = 500
+
+STEP_TRIES_MAXIMUM: Final = 3
+"""How often a step looks again where what kept it back has just gone, such as a freeze."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,16 @@ class TransactionService:
             No connection.
         """
         require_sides(request)
-        async with self._database.reading() as unit_of_work:
-            source, destination = await identify_sides(unit_of_work, tenant_id, request)
-            fingerprint = fingerprint_of(request, source=source.id, destination=destination.id)
-            earlier = await self._idempotency.find(
-                unit_of_work, tenant_id, request.idempotency_key, fingerprint
-            )
+        async with self._database.direct() as statements:
+            found = await find_sides(statements, tenant_id, request)
+        source, destination = identify_sides(request, found.accounts)
+        fingerprint = fingerprint_of(request, source=source.id, destination=destination.id)
+        earlier = None
+        if found.transfer_id is not None:
+            async with self._database.reading() as unit_of_work:
+                earlier = await self._idempotency.find(
+                    unit_of_work, tenant_id, request.idempotency_key, fingerprint
+                )
         order = TransferOrder(
             id=TransferId(new_uuid()),
             tenant_id=tenant_id,
@@ -121,23 +125,16 @@ class TransactionService:
         -----
         One transaction. Locks the source's balance. The claim of the key makes it repeatable.
         """
-        async with self._database.transaction() as unit_of_work:
-            earlier = await self._idempotency.claim(unit_of_work, order)
-            if earlier is not None:
-                return earlier
-            try:
-                source = await self._balances.lock_reservable(unit_of_work, order)
-            except TransferRefusal as refusal:
-                transfer = await unit_of_work.transfers.insert(
-                    order, stage=TransferStage.FAILED, failure=Failure.of(refusal)
+        for _ in range(STEP_TRIES_MAXIMUM):
+            async with self._database.direct() as statements:
+                transfer = await statements.reserve(
+                    order, operation=CREATE_TRANSFER, hold_id=HoldId(new_uuid())
                 )
-            else:
-                transfer = await unit_of_work.transfers.insert(
-                    order, stage=TransferStage.RESERVED, failure=None
-                )
-                await self._balances.hold(unit_of_work, transfer, source)
-        self._publish(transfer)
-        return transfer
+            transfer = transfer or await self._refuse(order)
+            if transfer is not None:
+                self._publish(transfer)
+                return transfer
+        raise DatabaseUnavailable
 
     async def post(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
         """Post the entries of a reserved transfer.
@@ -164,12 +161,13 @@ class TransactionService:
         -----
         One transaction. Locks the transfer, then both balances in the order of their ids.
         """
-        async with self._database.transaction() as unit_of_work:
-            transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
-            if transfer.stage is not TransferStage.RESERVED:
+        for _ in range(STEP_TRIES_MAXIMUM):
+            async with self._database.direct() as statements:
+                transfer = await self._ledger.post(statements, tenant_id, transfer_id)
+            transfer = transfer or await self._unposted(tenant_id, transfer_id)
+            if transfer is not None:
                 return transfer
-            await self._ledger.post(unit_of_work, transfer)
-            return await unit_of_work.transfers.advance(transfer, Step.POST, TransferStage.POSTED)
+        raise DatabaseUnavailable
 
     async def finalise(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
         """Complete a posted transfer.
@@ -192,12 +190,12 @@ class TransactionService:
         -----
         One transaction. Locks the transfer.
         """
-        async with self._database.transaction() as unit_of_work:
-            transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
+        async with self._database.direct() as statements:
+            transfer = await statements.finalise(tenant_id, transfer_id)
+        if transfer is None:
+            transfer = await self.get(tenant_id, transfer_id)
             if not transfer.is_final:
-                transfer = await unit_of_work.transfers.advance(
-                    transfer, Step.FINALISE, TransferStage.COMPLETED
-                )
+                require_transition(transfer.stage, TransferStage.COMPLETED)
         self._publish(transfer)
         return transfer
 
@@ -296,6 +294,38 @@ class TransactionService:
             if len(found) < UNFINISHED_PAGE_SIZE:
                 return
             last = found[-1]
+
+    async def _refuse(self, order: TransferOrder) -> Transfer | None:
+        """Record an order that cannot be reserved as FAILED, or give what its key stands for.
+
+        Returns
+        -------
+        Transfer | None
+            ``None`` where the order can be reserved by now.
+        """
+        async with self._database.transaction() as unit_of_work:
+            refusal = await self._balances.refusal_of(unit_of_work, order)
+            if refusal is None:
+                return await self._idempotency.find(
+                    unit_of_work, order.tenant_id, order.idempotency_key, order.fingerprint
+                )
+            earlier = await self._idempotency.claim(unit_of_work, order)
+            return earlier or await unit_of_work.transfers.insert_failed(order, Failure.of(refusal))
+
+    async def _unposted(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
+        """Give a transfer that is not reserved (any more), or raise what keeps it from posting.
+
+        Returns
+        -------
+        Transfer | None
+            ``None`` where the transfer can be posted by now.
+        """
+        async with self._database.transaction() as unit_of_work:
+            transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
+            if transfer.stage is not TransferStage.RESERVED:
+                return transfer
+            await self._balances.require_active_sides(unit_of_work, transfer)
+        return None
 
     @staticmethod
     async def _lock(

@@ -15,7 +15,7 @@ from domain.errors import (
 from domain.ids import TenantId
 from domain.transfers import TransferRequest, TransferType
 from persistence.accounts import AccountIdentity
-from persistence.database import UnitOfWork
+from persistence.direct import DirectStatements, FoundSides
 
 _SIDES: Final = {
     TransferType.INTERNAL: frozenset({"source", "destination"}),
@@ -56,10 +56,23 @@ def require_sides(request: TransferRequest) -> None:
         raise ValidationFailed(problems)
 
 
-async def identify_sides(
-    unit_of_work: UnitOfWork, tenant_id: TenantId, request: TransferRequest
+async def find_sides(
+    statements: DirectStatements, tenant_id: TenantId, request: TransferRequest
+) -> FoundSides:
+    """Find the accounts that a request names, the settlement account where a side is not named."""
+    named = [request.source, request.destination]
+    return await statements.find_sides(
+        tenant_id,
+        [reference for reference in named if reference is not None],
+        settlement_currency=None if all(named) else request.money.currency,
+        key=request.idempotency_key,
+    )
+
+
+def identify_sides(
+    request: TransferRequest, found: Sequence[AccountIdentity]
 ) -> tuple[AccountIdentity, AccountIdentity]:
-    """Find both accounts of a request, the settlement account where a side is not named.
+    """Tell source and destination of a request among the accounts that were found.
 
     Raises
     ------
@@ -73,11 +86,6 @@ async def identify_sides(
         An account's currency is not the transfer's.
     """
     named = {"source": request.source, "destination": request.destination}
-    found = await unit_of_work.accounts.identify(
-        tenant_id,
-        [reference for reference in named.values() if reference is not None],
-        settlement_currency=None if all(named.values()) else request.money.currency,
-    )
     sides = [
         _side(field, reference, found, request.money.currency) for field, reference in named.items()
     ]

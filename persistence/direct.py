@@ -1,0 +1,282 @@
+"""The statements that every transfer needs, sent straight through the driver.
+
+Each is one round trip and one transaction: it does the whole of a step, or nothing. SQLAlchemy
+would take several times as long over them; what is rare goes through it. Measured in
+``docs/performance.md``.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from domain.access import ApiKey
+from domain.accounts import AccountReference
+from domain.ids import EntryId, HoldId, TenantId, TransferId
+from domain.transfers import Transfer, TransferOrder
+from persistence.accounts import AccountIdentity, identity_from
+from persistence.api_keys import api_key_from
+from persistence.transfers import transfer_from
+
+_FIND_API_KEY: Final = """
+SELECT api_key.*, tenant.name AS tenant_name
+FROM api_keys AS api_key JOIN tenants AS tenant ON tenant.id = api_key.tenant_id
+WHERE api_key.secret_hash = %(secret_hash)s
+"""
+
+_FIND_SIDES: Final = """
+SELECT id, account_number, external_id, kind, currency,
+    (SELECT id FROM transfers
+     WHERE tenant_id = %(tenant_id)s AND idempotency_key = %(key)s) AS transfer_id
+FROM accounts
+WHERE tenant_id = %(tenant_id)s AND (
+    id = ANY(%(ids)s::uuid[])
+    OR account_number = ANY(%(numbers)s::text[])
+    OR external_id = ANY(%(external_ids)s::text[])
+    OR (kind = 'SYSTEM' AND currency = %(settlement_currency)s))
+"""
+
+# The source's row stays locked from the first part on, so the rest hangs on its one row.
+_RESERVE: Final = """
+WITH held AS (
+    UPDATE balances AS source SET held_minor = source.held_minor + %(amount)s::numeric
+    WHERE source.account_id = %(source_id)s AND source.tenant_id = %(tenant_id)s
+        AND source.status = 'ACTIVE'
+        AND (source.overdraft_limit_minor IS NULL
+            OR source.posted_minor - source.held_minor + source.overdraft_limit_minor
+                >= %(amount)s::numeric)
+        AND EXISTS (
+            SELECT FROM balances AS destination
+            WHERE destination.account_id = %(destination_id)s
+                AND destination.tenant_id = %(tenant_id)s AND destination.status = 'ACTIVE')
+    RETURNING source.account_id
+), claimed AS (
+    INSERT INTO idempotency_keys (tenant_id, key, operation, fingerprint)
+    SELECT %(tenant_id)s, %(key)s, %(operation)s, %(fingerprint)s FROM held
+), recorded AS (
+    INSERT INTO transfers (id, tenant_id, idempotency_key, fingerprint, type, state, stage,
+        source_account_id, destination_account_id, amount_minor, currency, description, metadata,
+        effective_at)
+    SELECT %(id)s, %(tenant_id)s, %(key)s, %(fingerprint)s, %(type)s, 'PROCESSING', 'RESERVED',
+        %(source_id)s, %(destination_id)s, %(amount)s::numeric, %(currency)s, %(description)s,
+        %(metadata)s, coalesce(%(effective_at)s, now())
+    FROM held
+    RETURNING *
+), logged AS (
+    INSERT INTO transfer_events (transfer_id, tenant_id, sequence, step, stage)
+    SELECT %(id)s, %(tenant_id)s, step.* FROM held,
+        (VALUES (1, 'accept', 'ACCEPTED'), (2, 'reserve', 'RESERVED')) AS step
+), opened AS (
+    INSERT INTO holds (id, tenant_id, transfer_id, account_id, currency, amount_minor, status)
+    SELECT %(hold_id)s, %(tenant_id)s, %(id)s, held.account_id, %(currency)s,
+        %(amount)s::numeric, 'HELD'
+    FROM held
+)
+SELECT * FROM recorded
+"""
+
+# Locks the transfer, then both balances in the order of their ids, as every other step does.
+_POST: Final = """
+WITH transfer AS (
+    SELECT * FROM transfers
+    WHERE id = %(transfer_id)s AND tenant_id = %(tenant_id)s AND stage = 'RESERVED'
+    FOR NO KEY UPDATE
+), locked AS (
+    SELECT balance.account_id, balance.status FROM balances AS balance, transfer
+    WHERE balance.account_id IN (transfer.source_account_id, transfer.destination_account_id)
+    ORDER BY balance.account_id
+    FOR NO KEY UPDATE OF balance
+), side AS (
+    SELECT account_id, entry_id, direction, moved_minor, captured_minor
+    FROM transfer, LATERAL (VALUES
+        (source_account_id, %(debit_id)s::uuid, 'DEBIT', -amount_minor, amount_minor),
+        (destination_account_id, %(credit_id)s::uuid, 'CREDIT', amount_minor, 0)
+    ) AS side (account_id, entry_id, direction, moved_minor, captured_minor)
+    WHERE 2 = (SELECT count(*) FROM locked WHERE status = 'ACTIVE')
+), moved AS (
+    UPDATE balances AS balance SET
+        posted_minor = balance.posted_minor + side.moved_minor,
+        held_minor = balance.held_minor - side.captured_minor,
+        last_sequence = balance.last_sequence + 1
+    FROM side WHERE balance.account_id = side.account_id
+    RETURNING balance.account_id, balance.last_sequence, balance.posted_minor, side.entry_id,
+        side.direction
+), entered AS (
+    INSERT INTO ledger_entries (id, tenant_id, transfer_id, account_id, sequence, direction,
+        amount_minor, currency, balance_after_minor, effective_at)
+    SELECT moved.entry_id, transfer.tenant_id, transfer.id, moved.account_id, moved.last_sequence,
+        moved.direction, transfer.amount_minor, transfer.currency, moved.posted_minor,
+        transfer.effective_at
+    FROM moved, transfer
+    RETURNING account_id
+), captured AS (
+    UPDATE holds SET status = 'CAPTURED', closed_at = now()
+    WHERE transfer_id = %(transfer_id)s AND status = 'HELD'
+        AND 2 = (SELECT count(*) FROM entered)
+    RETURNING transfer_id
+), advanced AS (
+    UPDATE transfers SET stage = 'POSTED', updated_at = now()
+    FROM captured WHERE transfers.id = captured.transfer_id
+    RETURNING transfers.*
+), logged AS (
+    INSERT INTO transfer_events (transfer_id, tenant_id, step, stage, sequence)
+    SELECT id, tenant_id, 'post', 'POSTED',
+        1 + (SELECT max(sequence) FROM transfer_events WHERE transfer_id = %(transfer_id)s)
+    FROM advanced
+)
+SELECT * FROM advanced
+"""
+
+_FINALISE: Final = """
+WITH advanced AS (
+    UPDATE transfers
+    SET state = 'SUCCESS', stage = 'COMPLETED', updated_at = now(), completed_at = now()
+    WHERE id = %(transfer_id)s AND tenant_id = %(tenant_id)s AND stage = 'POSTED'
+    RETURNING *
+), logged AS (
+    INSERT INTO transfer_events (transfer_id, tenant_id, step, stage, sequence)
+    SELECT id, tenant_id, 'finalise', 'COMPLETED',
+        1 + (SELECT max(sequence) FROM transfer_events WHERE transfer_id = %(transfer_id)s)
+    FROM advanced
+)
+SELECT * FROM advanced
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSides:
+    """The accounts that a request may mean, and the transfer that has its key already."""
+
+    accounts: tuple[AccountIdentity, ...]
+    transfer_id: TransferId | None
+
+
+class DirectStatements:
+    """Single statements on one connection that commits each by itself."""
+
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+
+    async def find_api_key(self, secret_hash: bytes) -> ApiKey | None:
+        """Read the key with a hash, revoked or not."""
+        row = await self._one(_FIND_API_KEY, {"secret_hash": secret_hash})
+        return None if row is None else api_key_from(row)
+
+    async def find_sides(
+        self,
+        tenant_id: TenantId,
+        references: Collection[AccountReference],
+        *,
+        settlement_currency: str | None,
+        key: str,
+    ) -> FoundSides:
+        """Find accounts by their names, and the settlement account of a currency with them.
+
+        Notes
+        -----
+        The transfer of an idempotency key comes with the accounts, so where no account is found,
+        none is looked for.
+        """
+        cursor = await self._connection.execute(
+            _FIND_SIDES,
+            {
+                "tenant_id": tenant_id,
+                "ids": [r.id for r in references if r.id is not None],
+                "numbers": [r.account_number for r in references if r.account_number is not None],
+                "external_ids": [r.external_id for r in references if r.external_id is not None],
+                "settlement_currency": settlement_currency,
+                "key": key,
+            },
+        )
+        rows = await cursor.fetchall()
+        taken_by = rows[0]["transfer_id"] if rows else None
+        return FoundSides(
+            accounts=tuple(identity_from(row) for row in rows),
+            transfer_id=None if taken_by is None else TransferId(taken_by),
+        )
+
+    async def reserve(
+        self, order: TransferOrder, *, operation: str, hold_id: HoldId
+    ) -> Transfer | None:
+        """Claim an order's key, record the transfer and hold its funds.
+
+        Returns
+        -------
+        Transfer | None
+            In stage RESERVED, or ``None`` where nothing was done: the key is taken, an account is
+            not active, or less is available.
+
+        Notes
+        -----
+        Locks the source's balance. The destination is read without a lock: a status that changes
+        after this is found when the entries are posted.
+        """
+        try:
+            row = await self._one(
+                _RESERVE,
+                {
+                    "id": order.id,
+                    "tenant_id": order.tenant_id,
+                    "key": order.idempotency_key,
+                    "operation": operation,
+                    "fingerprint": order.fingerprint,
+                    "type": order.type.value,
+                    "source_id": order.source_account_id,
+                    "destination_id": order.destination_account_id,
+                    "amount": str(order.money.amount_minor),
+                    "currency": order.money.currency,
+                    "description": order.description,
+                    "metadata": Jsonb(dict(order.metadata)),
+                    "effective_at": order.effective_at,
+                    "hold_id": hold_id,
+                },
+            )
+        except UniqueViolation:
+            # The key's first claim, or this very step's first try, stands already.
+            return None
+        return None if row is None else transfer_from(row)
+
+    async def post(
+        self, tenant_id: TenantId, transfer_id: TransferId, *, debit_id: EntryId, credit_id: EntryId
+    ) -> Transfer | None:
+        """Move the money of a reserved transfer: two entries, two balances, the hold captured.
+
+        Returns
+        -------
+        Transfer | None
+            In stage POSTED, or ``None`` where nothing was done: the transfer is not reserved, or
+            an account is not active.
+
+        Notes
+        -----
+        Locks the transfer, then both balances in the order of their ids.
+        """
+        row = await self._one(
+            _POST,
+            {
+                "tenant_id": tenant_id,
+                "transfer_id": transfer_id,
+                "debit_id": debit_id,
+                "credit_id": credit_id,
+            },
+        )
+        return None if row is None else transfer_from(row)
+
+    async def finalise(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
+        """Complete a posted transfer.
+
+        Returns
+        -------
+        Transfer | None
+            In stage COMPLETED, or ``None`` where the transfer is not posted.
+        """
+        row = await self._one(_FINALISE, {"tenant_id": tenant_id, "transfer_id": transfer_id})
+        return None if row is None else transfer_from(row)
+
+    async def _one(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
+        cursor = await self._connection.execute(statement, parameters)
+        return await cursor.fetchone()
