@@ -1,7 +1,5 @@
 """The FastAPI application."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
@@ -21,29 +19,22 @@ with a stable `code`.
 """
 
 
-def create_app(context: Callable[[], AbstractAsyncContextManager[ApiContext]]) -> FastAPI:
+def create_app(context: ApiContext) -> FastAPI:
     """Make the application.
 
     Parameters
     ----------
     context
-        Opened when the application starts and closed when it stops; gives what routes work with.
+        What routes work with; whoever opened it closes it, when the last request is answered.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with context() as opened:
-            app.state.context = opened
-            yield
-
     # The pages of the documentation come with their assets, so that they work offline.
     app = FastAPIOffline(
         title="Durable transfers",
         description=DESCRIPTION,
         version=version("durable-transfers"),
-        lifespan=lifespan,
         redoc_url=None,
     )
+    app.state.context = context
     install_problem_handlers(app)
     for module in (users, accounts, transfers, service):
         app.include_router(module.router)

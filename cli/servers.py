@@ -3,7 +3,6 @@
 What they load is large, so each loads it by itself: a command that only calls the API starts fast.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -22,20 +21,16 @@ def api() -> None:
     Settings come from the environment: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
     TEMPORAL_UI_URL, API_HOST, API_PORT, RUN_WORKER_IN_API, LOG_LEVEL.
     """
+    from runtime.listeners import PlaceTaken  # noqa: PLC0415
     from runtime.server import serve  # noqa: PLC0415
-    from runtime.startup import require_servers  # noqa: PLC0415
 
     settings = settings_from_environment()
     configure_logs(settings.log_level)
     with clear_startup_failures(settings.temporal_address):
-        asyncio.run(require_servers(settings))
         try:
             serve(settings)
-        except SystemExit as ending:
-            if not ending.code:
-                raise
-            place = f"{settings.api_host}:{settings.api_port}"
-            raise CommandFailed(f"The API cannot serve on {place}; the log says why.") from None
+        except PlaceTaken as error:
+            raise CommandFailed(str(error)) from None
 
 
 def worker() -> None:

@@ -1,10 +1,9 @@
 """The composition root: what a process is made of."""
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -96,20 +95,33 @@ async def open_services(
         await database.close()
 
 
+def api_connections(settings: Settings) -> int:
+    """Tell how many database connections one process of the API holds at most."""
+    return API_CONNECTIONS + (WORKER_CONNECTIONS if settings.run_worker_in_api else 0)
+
+
 @asynccontextmanager
-async def open_api(settings: Settings) -> AsyncIterator[ApiContext]:
+async def open_api(
+    settings: Settings, *, on_failure: Callable[[], None]
+) -> AsyncIterator[ApiContext]:
     """Give what the API's process works with, a worker beside it included.
+
+    Parameters
+    ----------
+    on_failure
+        Called where the worker fails for good: the process is to end, and to be started again.
 
     Raises
     ------
     StaleSchemaError, DatabaseUnavailable, TemporalUnavailable
         The process cannot start.
+    Exception
+        At the end, what the worker failed of.
     """
     outcomes = OutcomeBoard()
-    connections = API_CONNECTIONS + (WORKER_CONNECTIONS if settings.run_worker_in_api else 0)
     async with open_services(
         settings.database_url.get_secret_value(),
-        connections=connections,
+        connections=api_connections(settings),
         publish=outcomes.publish,
     ) as services:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
@@ -132,7 +144,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiContext]:
             yield context
             return
         worker = make_worker(client, transactions=services.transactions, gateway=gateway)
-        async with _running(worker):
+        async with _running(worker, on_failure):
             yield context
 
 
@@ -183,19 +195,18 @@ async def _readiness(database: Database, client: Client) -> Readiness:
 
 
 @asynccontextmanager
-async def _running(worker: Worker) -> AsyncIterator[None]:
-    """Run a worker beside the API; where it fails for good, the process ends to be restarted."""
+async def _running(worker: Worker, on_failure: Callable[[], None]) -> AsyncIterator[None]:
+    """Run a worker beside the API; what it fails of is raised at the end of the block."""
     running = asyncio.create_task(worker.run())
 
     def on_end(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             structlog.get_logger("worker").error("worker_failed", exc_info=task.exception())
-            os.kill(os.getpid(), signal.SIGTERM)
+            on_failure()
 
     running.add_done_callback(on_end)
     try:
         yield
     finally:
         await worker.shutdown()
-        with suppress(Exception):
-            await running
+        await running
