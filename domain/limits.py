@@ -29,3 +29,6 @@ WAIT_SECONDS_MAXIMUM: Final = 30
 
 EFFECTIVE_AT_YEAR_MINIMUM: Final = 1900
 EFFECTIVE_AT_YEAR_MAXIMUM: Final = 2200
+
+API_WORKERS_MAXIMUM: Final = 64
+"""Processes that serve the API behind one listening socket."""

@@ -2,10 +2,14 @@
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Final
 
-_LISTENER = socket.SOCK_STREAM
+BACKLOG: Final = 2048
+"""Connections that wait to be accepted, at most."""
+
+_LISTENER: Final = socket.SOCK_STREAM
 
 
 class PlaceTaken(Exception):
@@ -40,7 +44,30 @@ def bound_listeners(host: str, port: int) -> Iterator[list[socket.socket]]:
                     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 listener.bind(address)
         except OSError as error:
-            raise PlaceTaken(
-                f"The API cannot listen on {host}:{port}: {error.strerror or error}."
-            ) from error
+            raise _taken(f"{host}:{port}", error) from error
         yield listeners
+
+
+def listen(listeners: Iterable[socket.socket]) -> None:
+    """Let clients connect; nothing changes where they can already.
+
+    Raises
+    ------
+    PlaceTaken
+        Another process was faster since the socket was bound.
+    """
+    for listener in listeners:
+        try:
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise _taken(place_of(listener), error) from error
+
+
+def place_of(listener: socket.socket) -> str:
+    """Give the address and port that a listener is bound to."""
+    address, port, *_ = listener.getsockname()
+    return f"{address}:{port}"
+
+
+def _taken(place: str, error: OSError) -> PlaceTaken:
+    return PlaceTaken(f"The API cannot listen on {place}: {error.strerror or error}.")
