@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from api.admission import Admission, AdmissionLimits
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
@@ -19,13 +20,15 @@ with a stable `code`.
 """
 
 
-def create_app(context: ApiContext) -> FastAPI:
+def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
     """Make the application.
 
     Parameters
     ----------
     context
         What routes work with; whoever opened it closes it, when the last request is answered.
+    limits
+        How much is taken in at once.
     """
     # The pages of the documentation come with their assets, so that they work offline.
     app = FastAPIOffline(
@@ -39,5 +42,7 @@ def create_app(context: ApiContext) -> FastAPI:
     for module in (users, accounts, transfers, service):
         app.include_router(module.router)
     app.add_middleware(BodyLimit)
+    # Only the observation is further out: refusals are counted, and have an id to be asked about.
+    app.add_middleware(Admission, limits=limits)
     app.add_middleware(Observation)
     return app

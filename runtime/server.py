@@ -10,6 +10,7 @@ import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.admission import AdmissionLimits
 from api.app import create_app
 from runtime.composition import open_api
 from runtime.http_server import ApiServer, Place
@@ -74,8 +75,12 @@ class ApiRun:
 
     async def _serve(self) -> None:
         async with open_api(self._settings, on_failure=self.stop) as context:
+            limits = AdmissionLimits(
+                transfers=self._settings.api_transfers_in_flight_maximum,
+                others=self._settings.api_requests_in_flight_maximum,
+            )
             config = uvicorn.Config(
-                create_app(context),
+                create_app(context, limits),
                 http=HttpToolsProtocol,
                 lifespan="off",
                 access_log=False,
