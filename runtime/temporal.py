@@ -22,7 +22,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.reconciliation import ReconciliationActivities
@@ -37,6 +37,10 @@ from workflows.transfer import TransferWorkflow
 TASK_QUEUE: Final = "transfers"
 CONNECT_SECONDS: Final = 30.0
 CONNECT_PAUSE_SECONDS: Final = 0.5
+CALL_RETRIES: Final = RetryConfig(max_interval_millis=500, max_elapsed_time_millis=2_000)
+"""How long a call is repeated before its failure is told: shorter than by default (10 s), since a
+request in flight keeps others out. Its client repeats it, as the server does a worker's task."""
+
 REGISTRATION_SECONDS: Final = 30.0
 HEALTH_TIMEOUT: Final = timedelta(seconds=2)
 
@@ -64,7 +68,7 @@ async def connect(address: str, namespace: str) -> Client:
     deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
     while True:
         try:
-            return await Client.connect(address, namespace=namespace)
+            return await Client.connect(address, namespace=namespace, retry_config=CALL_RETRIES)
         except RuntimeError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise TemporalUnavailable from error

@@ -42,6 +42,7 @@ from tests.support.processes import alive
 from tests.support.rows import rows_of_tenant
 from tests.support.stack import UNEXPECTED
 from tests.support.waiting import until
+from workflows.gateway import RPC_TIMEOUT
 
 pytestmark = pytest.mark.fault
 
@@ -310,9 +311,11 @@ async def test_while_a_server_is_away_requests_are_put_off_and_nothing_is_half_d
 
         async def look() -> None:
             preferences = [{"Prefer": "wait=10"}, {"Prefer": "respond-async"}]
-            for response in await asyncio.gather(
-                *(client.post_transfer(headers=headers, **order) for headers in preferences)
-            ):
+            async with asyncio.timeout(RPC_TIMEOUT.total_seconds()):
+                responses = await asyncio.gather(
+                    *(client.post_transfer(headers=headers, **order) for headers in preferences)
+                )
+            for response in responses:
                 problem_of(response, 503, code)
                 assert int(response.headers["Retry-After"]) > 0
             assert await site.status("/readyz") == 503
