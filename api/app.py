@@ -1,13 +1,12 @@
 """The FastAPI application."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from api.admission import Admission, AdmissionLimits
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
@@ -21,32 +20,29 @@ with a stable `code`.
 """
 
 
-def create_app(context: Callable[[], AbstractAsyncContextManager[ApiContext]]) -> FastAPI:
+def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
     """Make the application.
 
     Parameters
     ----------
     context
-        Opened when the application starts and closed when it stops; gives what routes work with.
+        What routes work with; whoever opened it closes it, when the last request is answered.
+    limits
+        How much is taken in at once.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with context() as opened:
-            app.state.context = opened
-            yield
-
     # The pages of the documentation come with their assets, so that they work offline.
     app = FastAPIOffline(
         title="Durable transfers",
         description=DESCRIPTION,
         version=version("durable-transfers"),
-        lifespan=lifespan,
         redoc_url=None,
     )
+    app.state.context = context
     install_problem_handlers(app)
     for module in (users, accounts, transfers, service):
         app.include_router(module.router)
     app.add_middleware(BodyLimit)
+    # Only the observation is further out: refusals are counted, and have an id to be asked about.
+    app.add_middleware(Admission, limits=limits)
     app.add_middleware(Observation)
     return app

@@ -120,6 +120,11 @@ def status_of(error: DomainError) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def retry_after(error: ServiceUnavailable) -> Mapping[str, str]:
+    """Give the header that says when to send the same request again."""
+    return {"Retry-After": str(int(error.retry_after.total_seconds()))}
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Make every error of an app a problem document."""
     app.add_exception_handler(DomainError, _on_domain_error)
@@ -135,7 +140,7 @@ async def _on_domain_error(_request: Request, error: Exception) -> Response:
     status = status_of(error)
     headers: dict[str, str] = {}
     if isinstance(error, ServiceUnavailable):
-        headers["Retry-After"] = str(int(error.retry_after.total_seconds()))
+        headers |= retry_after(error)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="transfers"'
     errors = None

@@ -8,6 +8,7 @@ import typer
 from cli.console import output, print_line
 from cli.failures import needing_embedded_servers
 from cli.options import DataDir
+from domain.limits import API_WORKERS_MAXIMUM
 from runtime.settings import DEFAULT_DATA_DIR
 from runtime.stack_files import StackInfo
 from runtime.stack_options import (
@@ -36,6 +37,9 @@ def dev(
     temporal_ui_port: Annotated[
         int, typer.Option(min=0, max=65535, help=_PORT_HELP.format("Temporal's UI"))
     ] = DEFAULT_TEMPORAL_UI_PORT,
+    api_workers: Annotated[
+        int, typer.Option(min=1, max=API_WORKERS_MAXIMUM, help="Processes that serve the API.")
+    ] = 1,
 ) -> None:
     """Run PostgreSQL, Temporal, the API and a worker here, until Ctrl-C.
 
@@ -53,6 +57,7 @@ def dev(
         postgres_port=postgres_port,
         temporal_port=temporal_port,
         temporal_ui_port=temporal_ui_port,
+        api_workers=api_workers,
     )
     stack = make_local_stack(options, report=print_line)
     option = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"

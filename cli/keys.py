@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from services.access import AccessService
 
 Result = TypeVar("Result")
-CONNECTIONS: Final = 1
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys in the database.")
 
@@ -129,7 +128,7 @@ def _with_access(data_dir: Path, call: Callable[["AccessService"], Awaitable[Res
     url = settings_or_stack(data_dir).database_url.get_secret_value()
 
     async def run() -> Result:
-        async with open_services(url, connections=CONNECTIONS) as services:
+        async with open_services(url) as services:
             return await call(services.access)
 
     with clear_startup_failures():

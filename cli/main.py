@@ -1,11 +1,7 @@
 """The ``transfers`` command."""
 
-import logging
-import os
-import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, Final, NoReturn
 
@@ -15,6 +11,7 @@ from cli import accounts, demo, dev, importing, keys, servers, transfers, users,
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
 from domain.errors import DomainError
+from runtime.leaving import leave
 from runtime.local_errors import LocalStackError
 
 EXIT_FAILED: Final = 1
@@ -91,13 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run() -> NoReturn:
-    """Run one command as a process, and leave without taking the interpreter down.
-
-    Notes
-    -----
-    Threads of the Temporal SDK may still finish a call; an interpreter that ends meanwhile is
-    aborted, and the exit code is lost (temporalio/sdk-python issue 300).
-    """
+    """Run one command as a process."""
     code = 0
     try:
         main()
@@ -106,11 +97,7 @@ def run() -> NoReturn:
     except BaseException:  # noqa: BLE001 - what the interpreter itself would do
         traceback.print_exc()
         code = EXIT_FAILED
-    with suppress(OSError):  # nobody reads any more
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+    leave(code)
 
 
 if __name__ == "__main__":

@@ -12,30 +12,52 @@ from cli.console import messages, print_line
 from cli.failures import CommandFailed, clear_startup_failures
 from cli.options import DataDir
 from cli.surroundings import settings_from_environment, settings_or_stack
+from domain.limits import API_WORKERS_MAXIMUM
 from runtime.logs import configure_logs
 from runtime.settings import DEFAULT_DATA_DIR
 
 
-def api() -> None:
+def api(
+    *,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=API_WORKERS_MAXIMUM,
+            help="Processes that serve behind the one port, each with a worker of its own.",
+            show_default="API_WORKERS, else 1",
+        ),
+    ] = None,
+) -> None:
     """Serve the HTTP API until it is stopped.
 
     Settings come from the environment: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
-    TEMPORAL_UI_URL, API_HOST, API_PORT, RUN_WORKER_IN_API, LOG_LEVEL.
+    TEMPORAL_UI_URL, API_HOST, API_PORT, API_WORKERS, RUN_WORKER_IN_API, LOG_LEVEL; and how many
+    requests each process takes in at once: API_TRANSFERS_IN_FLIGHT_MAXIMUM,
+    API_REQUESTS_IN_FLIGHT_MAXIMUM.
+
+    SIGTERM or Ctrl-C lets requests in flight finish; a second one ends at once. With several
+    processes, SIGHUP replaces them one by one, without a gap.
     """
+    from runtime.api_child import ApiProcessFailed  # noqa: PLC0415
+    from runtime.api_supervisor import serve_with_processes  # noqa: PLC0415
+    from runtime.connections import TooFewConnections, require_connections  # noqa: PLC0415
+    from runtime.listeners import PlaceTaken  # noqa: PLC0415
     from runtime.server import serve  # noqa: PLC0415
-    from runtime.startup import require_servers  # noqa: PLC0415
 
     settings = settings_from_environment()
+    if workers is not None:
+        settings = settings.model_copy(update={"api_workers": workers})
     configure_logs(settings.log_level)
     with clear_startup_failures(settings.temporal_address):
-        asyncio.run(require_servers(settings))
         try:
-            serve(settings)
-        except SystemExit as ending:
-            if not ending.code:
-                raise
-            place = f"{settings.api_host}:{settings.api_port}"
-            raise CommandFailed(f"The API cannot serve on {place}; the log says why.") from None
+            asyncio.run(require_connections(settings))
+            if settings.api_workers == 1:
+                serve(settings)
+            elif not serve_with_processes(settings):
+                raise CommandFailed("Not all processes finished in time; the log names them.")
+        except (ApiProcessFailed, PlaceTaken, TooFewConnections) as error:
+            raise CommandFailed(str(error)) from None
 
 
 def worker() -> None:

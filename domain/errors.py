@@ -293,3 +293,12 @@ class TemporalUnavailable(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("Temporal cannot be reached just now; send the same request again.")
+
+
+class Overloaded(ServiceUnavailable):
+    """More requests are in flight than the process takes in; nothing was done for this one."""
+
+    code = "overloaded"
+
+    def __init__(self) -> None:
+        super().__init__("Too much is asked for just now; send the same request again in a moment.")

@@ -29,3 +29,15 @@ WAIT_SECONDS_MAXIMUM: Final = 30
 
 EFFECTIVE_AT_YEAR_MINIMUM: Final = 1900
 EFFECTIVE_AT_YEAR_MAXIMUM: Final = 2200
+
+API_WORKERS_MAXIMUM: Final = 64
+"""Processes that serve the API behind one listening socket."""
+
+TRANSFERS_IN_FLIGHT_DEFAULT: Final = 64
+"""Requests that move money, in flight in one process: what it does in one to two seconds."""
+
+REQUESTS_IN_FLIGHT_DEFAULT: Final = 256
+"""All other requests in flight in one process."""
+
+IN_FLIGHT_MAXIMUM: Final = 10_000
+"""The highest that either limit can be set to."""

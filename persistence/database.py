@@ -54,6 +54,11 @@ class DatabaseLimits:
     lock_timeout_seconds: float = 4.0
     idle_in_transaction_timeout_seconds: float = 10.0
 
+    @property
+    def connections(self) -> int:
+        """Connections that a process holds at most."""
+        return self.pool_size + self.direct_pool_size
+
 
 class UnitOfWork:
     """The repositories of one transaction. They never begin, commit or roll back."""
@@ -219,7 +224,7 @@ def create_direct_pool(
             "prepare_threshold": 0,
         },
         configure=_read_whole_numbers,
-        min_size=DIRECT_POOL_MINIMUM,
+        min_size=min(DIRECT_POOL_MINIMUM, limits.direct_pool_size),
         max_size=limits.direct_pool_size,
         timeout=limits.direct_pool_timeout_seconds,
         reconnect_timeout=limits.direct_pool_timeout_seconds,

@@ -1,10 +1,9 @@
 """The composition root: what a process is made of."""
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -22,7 +21,6 @@ from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
 from runtime.temporal import (
     TASK_QUEUE,
-    WORKER_CONNECTIONS,
     connect,
     is_reachable,
     make_worker,
@@ -37,8 +35,8 @@ from services.outcomes import OutcomeBoard
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 
-API_CONNECTIONS: Final = 20
-"""Database connections that requests use at most, beside the worker's."""
+CONNECTIONS: Final = DatabaseLimits().connections
+"""Database connections that a process holds at most, whatever it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def make_services(
 
 @asynccontextmanager
 async def open_services(
-    database_url: str, *, connections: int, publish: Callable[[Transfer], None] | None = None
+    database_url: str, *, publish: Callable[[Transfer], None] | None = None
 ) -> AsyncIterator[Services]:
     """Give services over a database, and close its connections afterwards.
 
@@ -88,7 +86,7 @@ async def open_services(
     DatabaseUnavailable
         No connection.
     """
-    database = Database.at(database_url, DatabaseLimits(pool_size=connections))
+    database = Database.at(database_url)
     try:
         await require_current_schema(database)
         yield make_services(database, publish) if publish else make_services(database)
@@ -97,20 +95,26 @@ async def open_services(
 
 
 @asynccontextmanager
-async def open_api(settings: Settings) -> AsyncIterator[ApiContext]:
+async def open_api(
+    settings: Settings, *, on_failure: Callable[[], None]
+) -> AsyncIterator[ApiContext]:
     """Give what the API's process works with, a worker beside it included.
+
+    Parameters
+    ----------
+    on_failure
+        Called where the worker fails for good: the process is to end, and to be started again.
 
     Raises
     ------
     StaleSchemaError, DatabaseUnavailable, TemporalUnavailable
         The process cannot start.
+    Exception
+        At the end, what the worker failed of.
     """
     outcomes = OutcomeBoard()
-    connections = API_CONNECTIONS + (WORKER_CONNECTIONS if settings.run_worker_in_api else 0)
     async with open_services(
-        settings.database_url.get_secret_value(),
-        connections=connections,
-        publish=outcomes.publish,
+        settings.database_url.get_secret_value(), publish=outcomes.publish
     ) as services:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
@@ -132,7 +136,7 @@ async def open_api(settings: Settings) -> AsyncIterator[ApiContext]:
             yield context
             return
         worker = make_worker(client, transactions=services.transactions, gateway=gateway)
-        async with _running(worker):
+        async with _running(worker, on_failure):
             yield context
 
 
@@ -148,9 +152,7 @@ async def work_until_stopped(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    async with open_services(
-        settings.database_url.get_secret_value(), connections=WORKER_CONNECTIONS
-    ) as services:
+    async with open_services(settings.database_url.get_secret_value()) as services:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
@@ -183,19 +185,18 @@ async def _readiness(database: Database, client: Client) -> Readiness:
 
 
 @asynccontextmanager
-async def _running(worker: Worker) -> AsyncIterator[None]:
-    """Run a worker beside the API; where it fails for good, the process ends to be restarted."""
+async def _running(worker: Worker, on_failure: Callable[[], None]) -> AsyncIterator[None]:
+    """Run a worker beside the API; what it fails of is raised at the end of the block."""
     running = asyncio.create_task(worker.run())
 
     def on_end(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             structlog.get_logger("worker").error("worker_failed", exc_info=task.exception())
-            os.kill(os.getpid(), signal.SIGTERM)
+            on_failure()
 
     running.add_done_callback(on_end)
     try:
         yield
     finally:
         await worker.shutdown()
-        with suppress(Exception):
-            await running
+        await running

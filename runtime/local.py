@@ -14,7 +14,6 @@ from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 LOCAL_TENANT: Final = "local"
 CLIENT_KEY_NAME: Final = "local-api"
 OPERATOR_KEY_NAME: Final = "local-operator"
-BOOTSTRAP_CONNECTIONS: Final = 1
 
 
 def make_local_stack(
@@ -53,7 +52,7 @@ async def make_keys(database_url: str) -> BootstrapKeys:
     DatabaseUnavailable
         No connection.
     """
-    async with open_services(database_url, connections=BOOTSTRAP_CONNECTIONS) as services:
+    async with open_services(database_url) as services:
         _, api_key = await services.access.create_key(
             tenant_name=LOCAL_TENANT, name=CLIENT_KEY_NAME, scopes=CLIENT_SCOPES
         )

@@ -272,6 +272,7 @@ class LocalStack:
             "TEMPORAL_UI_URL": temporal.ui_url,
             "API_HOST": LOOPBACK,
             "API_PORT": str(self._options.api_port),
+            "API_WORKERS": str(self._options.api_workers),
         }
 
     async def _migrate(self, environment: Mapping[str, str]) -> None:

@@ -1,42 +1,139 @@
-"""The API as an HTTP server."""
+"""One process of the API, from its start to its end."""
 
+import asyncio
 import gc
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import structlog
 import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.admission import AdmissionLimits
 from api.app import create_app
 from runtime.composition import open_api
+from runtime.http_server import ApiServer, Place
+from runtime.listeners import bound_listeners, place_of
 from runtime.settings import Settings
-
-GRACEFUL_SHUTDOWN_SECONDS: Final = 35
-"""What a stopping server gives its requests: a little more than the longest wait of a POST."""
+from runtime.stop_signals import stopping_on_signals
 
 KEEP_ALIVE_SECONDS: Final = 65
-BACKLOG: Final = 2048
+COLLECTOR_THRESHOLDS: Final = (50_000, 20, 20)
+"""Objects, then younger collections, between two collections of a generation."""
+
+
+class ApiRun:
+    """One process's service of the API, from its start to its end.
+
+    Parameters
+    ----------
+    listeners
+        Bound sockets, perhaps shared with other processes.
+    on_ready
+        Awaited once requests could be answered; connections are accepted after it.
+    place
+        Its place among several processes, if any.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[socket.socket],
+        *,
+        on_ready: Callable[[], Awaitable[None]],
+        place: Place | None = None,
+    ) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._place = place
+        self._on_ready = on_ready
+        self._server: ApiServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Serve until `stop` is called, then finish the requests in flight.
+
+        Raises
+        ------
+        StaleSchemaError, DatabaseUnavailable, TemporalUnavailable, RPCError
+            The process cannot start, or its worker failed for good.
+        """
+        self._serving = asyncio.create_task(self._serve())
+        try:
+            await self._serving
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+
+    def stop(self) -> None:
+        """Ask it to finish; where it has not started yet, it does not."""
+        self._is_stopping = True
+        if self._server is not None:
+            self._server.should_exit = True
+        elif self._serving is not None:
+            self._serving.cancel()
+
+    async def _serve(self) -> None:
+        async with open_api(self._settings, on_failure=self.stop) as context:
+            limits = AdmissionLimits(
+                transfers=self._settings.api_transfers_in_flight_maximum,
+                others=self._settings.api_requests_in_flight_maximum,
+            )
+            config = uvicorn.Config(
+                create_app(context, limits),
+                http=HttpToolsProtocol,
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            )
+            settle_memory()
+            await self._on_ready()
+            self._server = ApiServer(config, self._listeners, self._place)
+            await self._server.serve()
+
+
+def settle_memory() -> None:
+    """Spare the garbage collector what a started process keeps, and let it look more rarely.
+
+    Notes
+    -----
+    A workflow leaves a few hundred objects in cycles. By default they are looked for so often that
+    it takes a twentieth of the process's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def serve(settings: Settings) -> None:
-    """Serve the API until SIGTERM or SIGINT, then finish the requests in flight."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(lambda: open_api(settings)),
-            host=settings.api_host,
-            port=settings.api_port,
-            loop="uvloop",
-            http="httptools",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-        )
-    )
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-    server.run()
-    if not server.started:
-        raise SystemExit(1)
+    """Serve the API in this process until SIGTERM or SIGINT; a second one ends it at once.
+
+    Raises
+    ------
+    PlaceTaken
+        It cannot listen where it was told to.
+    StaleSchemaError, DatabaseUnavailable, TemporalUnavailable, RPCError
+        It cannot start.
+    """
+    place = settings.api_host, settings.api_port
+
+    async def run(listeners: Sequence[socket.socket]) -> None:
+        async def on_ready() -> None:
+            log_place(listeners)
+
+        process = ApiRun(settings, listeners, on_ready=on_ready)
+        with stopping_on_signals(process.stop):
+            await process.run()
+
+    with bound_listeners(*place) as listeners:
+        uvloop.run(run(listeners))
+
+
+def log_place(listeners: Sequence[socket.socket]) -> None:
+    """Say in the log where the API is served."""
+    structlog.get_logger("api").info("api_ready", places=[*map(place_of, listeners)])

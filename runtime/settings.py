@@ -9,6 +9,13 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.limits import (
+    API_WORKERS_MAXIMUM,
+    IN_FLIGHT_MAXIMUM,
+    REQUESTS_IN_FLIGHT_DEFAULT,
+    TRANSFERS_IN_FLIGHT_DEFAULT,
+)
+
 DEFAULT_DATA_DIR = Path(".local")
 
 
@@ -33,6 +40,13 @@ class Settings(BaseSettings):
     )
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    api_workers: Annotated[int, Field(ge=1, le=API_WORKERS_MAXIMUM)] = 1
+    api_transfers_in_flight_maximum: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAXIMUM)] = (
+        TRANSFERS_IN_FLIGHT_DEFAULT
+    )
+    api_requests_in_flight_maximum: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAXIMUM)] = (
+        REQUESTS_IN_FLIGHT_DEFAULT
+    )
     run_worker_in_api: bool = Field(
         default=True, description="run a worker in the API's process: the fast path needs it"
     )

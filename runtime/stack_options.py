@@ -38,6 +38,8 @@ class LocalStackOptions:
         Where Temporal's front end listens.
     temporal_ui_port
         Where Temporal's UI listens.
+    api_workers
+        How many processes serve the API.
     """
 
     data_dir: Path = DEFAULT_DATA_DIR
@@ -45,6 +47,7 @@ class LocalStackOptions:
     postgres_port: int = DEFAULT_POSTGRES_PORT
     temporal_port: int = DEFAULT_TEMPORAL_PORT
     temporal_ui_port: int = DEFAULT_TEMPORAL_UI_PORT
+    api_workers: int = 1
 
     @classmethod
     def on_free_ports(cls, data_dir: Path) -> Self:

@@ -8,28 +8,9 @@ from temporalio.service import RPCError
 
 from domain.errors import DatabaseUnavailable, TemporalUnavailable
 from persistence.violations import domain_error_of
-from runtime.composition import open_services
 from runtime.migrations import StaleSchemaError
-from runtime.settings import Settings
-from runtime.temporal import connect, ensure_search_attributes
-from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
-CHECK_CONNECTIONS: Final = 1
 URL_FORM: Final = "postgresql://user:password@host:port/database"
-
-
-async def require_servers(settings: Settings) -> None:
-    """Check that the database and Temporal are there, before a server takes over the process.
-
-    Raises
-    ------
-    StaleSchemaError, DatabaseUnavailable, TemporalUnavailable, RPCError
-        The process cannot start; `startup_problem` says it in a sentence.
-    """
-    url = settings.database_url.get_secret_value()
-    async with open_services(url, connections=CHECK_CONNECTIONS):
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
-        await ensure_search_attributes(client, SEARCH_ATTRIBUTE_NAMES)
 
 
 def startup_problem(error: Exception, *, temporal_address: str) -> str | None:

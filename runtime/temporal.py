@@ -22,7 +22,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.reconciliation import ReconciliationActivities
@@ -38,14 +38,16 @@ from workflows.transfer import TransferWorkflow
 TASK_QUEUE: Final = "transfers"
 CONNECT_SECONDS: Final = 30.0
 CONNECT_PAUSE_SECONDS: Final = 0.5
+CALL_RETRIES: Final = RetryConfig(max_interval_millis=500, max_elapsed_time_millis=2_000)
+"""How long a call is repeated before its failure is told: shorter than by default (10 s), since a
+request in flight keeps others out. Its client repeats it, as the server does a worker's task."""
+
 REGISTRATION_SECONDS: Final = 30.0
 HEALTH_TIMEOUT: Final = timedelta(seconds=2)
 
 WORKFLOW_TASK_SLOTS: Final = 100
 ACTIVITY_SLOTS: Final = 10
 LOCAL_ACTIVITY_SLOTS: Final = 20
-WORKER_CONNECTIONS: Final = ACTIVITY_SLOTS + LOCAL_ACTIVITY_SLOTS
-"""Database connections that a worker uses at most."""
 
 GRACEFUL_SHUTDOWN: Final = timedelta(seconds=10)
 """What a stopping worker gives its running activities."""
@@ -65,7 +67,12 @@ async def connect(address: str, namespace: str) -> Client:
     deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
     while True:
         try:
-            return await Client.connect(address, namespace=namespace, data_converter=DATA_CONVERTER)
+            return await Client.connect(
+                address,
+                namespace=namespace,
+                data_converter=DATA_CONVERTER,
+                retry_config=CALL_RETRIES,
+            )
         except RuntimeError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise TemporalUnavailable from error
@@ -113,6 +120,8 @@ def make_worker(
         max_concurrent_activities=ACTIVITY_SLOTS,
         max_concurrent_local_activities=LOCAL_ACTIVITY_SLOTS,
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        # What the SDK calls debugging: workflow code runs on the loop's own thread. See
+        # docs/decisions/0011-workflows-on-the-loop.md.
         debug_mode=True,
     )
 

@@ -1,7 +1,5 @@
 """The proof of the invariants, put together for a command or a test."""
 
-from typing import Final
-
 from persistence.verification import Violation
 from runtime.composition import open_services
 from runtime.temporal import TASK_QUEUE, connect
@@ -13,8 +11,6 @@ from services.verification import (
 from workflows.gateway import TransferGateway
 
 __all__ = ["Check", "VerificationReport", "Violation", "verify"]
-
-CONNECTIONS: Final = 2
 
 
 async def verify(
@@ -29,7 +25,7 @@ async def verify(
     DatabaseUnavailable, TemporalUnavailable
         A server cannot be reached; nothing was proved.
     """
-    async with open_services(database_url, connections=CONNECTIONS) as services:
+    async with open_services(database_url) as services:
         client = await connect(temporal_address, temporal_namespace)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         verification = VerificationService(

@@ -1,14 +1,20 @@
 """The service itself: health, readiness, metrics."""
 
+import os
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 
 from api.context import Context
 from api.problems import problem_response
 from api.responses import answer
+
+MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which several processes add up their metrics; read by prometheus_client."""
 
 router = APIRouter(tags=["service"])
 
@@ -41,5 +47,12 @@ async def readyz(context: Context) -> Response:
 
 @router.get("/metrics")
 async def metrics() -> Response:
-    """Give the process's metrics in the text format of Prometheus."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """Give the metrics in the text format of Prometheus.
+
+    Of all processes together where several serve the API, else of this one.
+    """
+    registry = REGISTRY
+    if MULTIPROCESS_VARIABLE in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -42,6 +42,7 @@ from tests.support.processes import alive
 from tests.support.rows import rows_of_tenant
 from tests.support.stack import UNEXPECTED
 from tests.support.waiting import until
+from workflows.gateway import RPC_TIMEOUT
 
 pytestmark = pytest.mark.fault
 
@@ -66,7 +67,7 @@ class Site:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """Give a client of a new tenant."""
-        async with open_services(self.stack.info.database_url, connections=1) as services:
+        async with open_services(self.stack.info.database_url) as services:
             key, secret = await services.access.create_key(
                 tenant_name=secrets.token_hex(6), name="test", scopes=CLIENT_SCOPES
             )
@@ -310,9 +311,11 @@ async def test_while_a_server_is_away_requests_are_put_off_and_nothing_is_half_d
 
         async def look() -> None:
             preferences = [{"Prefer": "wait=10"}, {"Prefer": "respond-async"}]
-            for response in await asyncio.gather(
-                *(client.post_transfer(headers=headers, **order) for headers in preferences)
-            ):
+            async with asyncio.timeout(RPC_TIMEOUT.total_seconds()):
+                responses = await asyncio.gather(
+                    *(client.post_transfer(headers=headers, **order) for headers in preferences)
+                )
+            for response in responses:
                 problem_of(response, 503, code)
                 assert int(response.headers["Retry-After"]) > 0
             assert await site.status("/readyz") == 503

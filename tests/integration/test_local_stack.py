@@ -126,6 +126,7 @@ async def test_the_commands_learn_their_surroundings_from_the_environment(
         "TEMPORAL_UI_URL": info.temporal_ui_url,
         "API_HOST": "127.0.0.1",
         "API_PORT": info.api_url.rpartition(":")[2],
+        "API_WORKERS": "1",
         "FURTHER": "yes",
     }
     assert {name: environment[name] for name in expected} == expected

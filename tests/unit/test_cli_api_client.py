@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from runtime.api_client import (
     ApiUnavailable,
     RetryPolicy,
 )
+from runtime.importing import RETRIES
 
 FAST = RetryPolicy(max_seconds=5.0, first_delay_seconds=0.001, max_delay_seconds=0.01)
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -69,6 +71,22 @@ async def test_what_passes_is_tried_again_with_the_same_request() -> None:
     assert answer.status == 201
     assert len(api.requests) == 5
     assert {(request.content, request.headers["Idempotency-Key"]) for request in api.requests}
+
+
+async def test_an_overloaded_api_is_given_the_time_that_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    refused = problem(503, "overloaded")
+    refused.headers["Retry-After"] = "1"
+    async with client(Failing(refused, refused, refused), RETRIES) as calls:
+        assert (await calls.transfer({"amount": 1}, key="k")).status == 201
+    assert pauses == [1.0, 1.0, 1.0]
 
 
 async def test_without_retries_the_first_failure_stands() -> None:
