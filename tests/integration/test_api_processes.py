@@ -191,7 +191,7 @@ async def test_processes_without_their_parent_finish_too(stack: Stack, services:
     [
         ({"API_PORT": "taken"}, "The API cannot listen on 127.0.0.1:"),
         ({"TEMPORAL_NAMESPACE": "nowhere"}, "Temporal refuses: Namespace nowhere is not found"),
-        ({"API_WORKERS": "64"}, "64 processes of the API use up to 3200 connections"),
+        ({"API_WORKERS": "64"}, "64 processes of the API use up to 1280 connections"),
         ({"API_WORKERS": "65"}, "API_WORKERS: Input should be less than or equal to 64"),
     ],
 )
