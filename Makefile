@@ -37,8 +37,8 @@ test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
 berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
 	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)
 
-bench: $(STAMP) ## Measure a transfer against the engine's floor, side by side
-	$(BIN)/python -m benchmarks.single_transfer
+bench: $(STAMP) ## Measure the service beside the engine's floor and its peers
+	$(BIN)/python -m benchmarks
 
 check: $(STAMP) ## Lint, types, import rules, migrations
 	$(BIN)/ruff check .
