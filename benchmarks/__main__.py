@@ -7,11 +7,10 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
-from benchmarks.choices import Contention
 from benchmarks.measuring import Rounds, failures_of
 from benchmarks.report import closed_table
 from benchmarks.stack import running_stack
-from benchmarks.ways import ALONE, FLOOR, MANY, peer_ways, transfer_ways
+from benchmarks.ways import closed_ways
 
 
 def say(line: str) -> None:
@@ -23,13 +22,7 @@ async def bench(arguments: argparse.Namespace) -> int:
     """Start the servers, measure, report."""
     async with AsyncExitStack() as opened:
         stack = await opened.enter_async_context(running_stack(seed=arguments.seed, report=say))
-        ways = [
-            *await peer_ways(stack, opened, FLOOR, "floor", ALONE, MANY),
-            *transfer_ways(stack, Contention.DISTINCT, ALONE, MANY),
-            *transfer_ways(stack, Contention.HOT_DESTINATION, MANY),
-            *transfer_ways(stack, Contention.HOT_SOURCE, MANY),
-            *transfer_ways(stack, Contention.ZIPF, MANY),
-        ]
+        ways = await closed_ways(stack, opened)
         rounds = Rounds(arguments.rounds, arguments.seconds, 2, arguments.seed, say)
         summaries = await rounds.measure(ways)
         print(closed_table(summaries))

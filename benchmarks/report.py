@@ -7,6 +7,7 @@ from benchmarks.figures import Spread
 from benchmarks.measuring import GENERATOR, Summary
 
 SMALL: Final = 10
+SHOWN_MS: Final = 0.005
 
 CPU_COLUMNS: Final = {
     "API + worker": ("api", "worker"),
@@ -19,6 +20,8 @@ CPU_COLUMNS: Final = {
 
 def figure(value: float) -> str:
     """Write a figure with as many digits as it is good for."""
+    if value < 1:
+        return f"{value:.2f}"
     return f"{value:.1f}" if value < SMALL else f"{value:,.0f}"
 
 
@@ -56,4 +59,4 @@ def closed_table(summaries: Mapping[str, Summary]) -> str:
 
 def _cpu(summary: Summary, names: Sequence[str]) -> str:
     used = [summary.cpu_ms[name] for name in names if name in summary.cpu_ms]
-    return figure(sum(used)) if used and sum(used) >= 0.05 else ""  # noqa: PLR2004 - one digit
+    return figure(sum(used)) if used and sum(used) >= SHOWN_MS else ""

@@ -6,6 +6,7 @@ from typing import Final
 from benchmarks.choices import Contention
 from benchmarks.load.closed_loop import ClosedLoop
 from benchmarks.measuring import Way
+from benchmarks.peers.pgbench import CLIENTS, Pgbench
 from benchmarks.peers.process import Peer, running_peer
 from benchmarks.stack import BenchStack
 
@@ -13,6 +14,12 @@ ALONE: Final = 1
 MANY: Final = 50
 
 FLOOR: Final = "floor"
+TEMPLATE: Final = "Temporal template"
+DBOS: Final = "DBOS"
+TPCB: Final = "pgbench TPC-B"
+BARE: Final = "bare SQL transfer"
+
+DBOS_DATABASE: Final = "bench_dbos"
 
 
 def transfer(contention: Contention) -> str:
@@ -48,10 +55,36 @@ async def peer_ways(
         "temporal_address": info.temporal_address,
         "database_url": info.database_url,
         "tenant_id": str(bench.tenant_id),
+        "dbos_url": bench.url(DBOS_DATABASE),
         "pairs": str(bench.pairs[Contention.DISTINCT]),
     }
     peer = await opened.enter_async_context(running_peer(module, setup, folder=bench.folder))
     return [_peer_way(bench, peer, name, in_flight) for in_flight in numbers]
+
+
+async def closed_ways(bench: BenchStack, opened: AsyncExitStack) -> list[Way]:
+    """Start all peers, and give all that is measured in a closed loop.
+
+    Raises
+    ------
+    PeerError, LoadGeneratorError
+        One of them does not work.
+    """
+    both = (ALONE, MANY)
+    await bench.create_database(DBOS_DATABASE)
+    tpcb = await Pgbench.tpcb(bench)
+    servers = bench.stack.info.pids
+    return [
+        *await peer_ways(bench, opened, FLOOR, "floor", *both),
+        *transfer_ways(bench, Contention.DISTINCT, *both),
+        *transfer_ways(bench, Contention.HOT_DESTINATION, *both),
+        *transfer_ways(bench, Contention.HOT_SOURCE, *both),
+        *transfer_ways(bench, Contention.ZIPF, *both),
+        *await peer_ways(bench, opened, TEMPLATE, "template", *both),
+        *await peer_ways(bench, opened, DBOS, "dbos_steps", *both),
+        Way(TPCB, CLIENTS, tpcb, servers),
+        Way(BARE, CLIENTS, Pgbench.bare_transfer(bench), servers),
+    ]
 
 
 def _peer_way(bench: BenchStack, peer: Peer, name: str, in_flight: int) -> Way:
