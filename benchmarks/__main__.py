@@ -1,16 +1,26 @@
 """Measures the service beside the engine's floor and its peers, on the same servers in one run."""
 
-import argparse
 import os
 import sys
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from typing import Final
 
 import uvloop
 
+from benchmarks.growth import grow
+from benchmarks.load.closed_loop import LoadGeneratorError, wrk_program
+from benchmarks.machine import this_machine
 from benchmarks.measuring import Rounds, failures_of
-from benchmarks.report import closed_table
-from benchmarks.stack import running_stack
+from benchmarks.plan import GROWTH_ROUNDS_MAXIMUM, WARM_UP_SECONDS, Plan, Section
+from benchmarks.pressure import calibrate, open_loops, press, saturation_of
+from benchmarks.report import markdown, write_into
+from benchmarks.results import Results
+from benchmarks.stack import BenchStack, running_stack
+from benchmarks.targets import OVER_FLOOR
 from benchmarks.ways import closed_ways
+
+RESULTS_FILE: Final = "results.json"
 
 
 def say(line: str) -> None:
@@ -18,30 +28,91 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-async def bench(arguments: argparse.Namespace) -> int:
-    """Start the servers, measure, report."""
+async def bench(plan: Plan) -> Results:
+    """Start the servers, measure, prove the ledger."""
     async with AsyncExitStack() as opened:
-        stack = await opened.enter_async_context(running_stack(seed=arguments.seed, report=say))
-        ways = await closed_ways(stack, opened)
-        rounds = Rounds(arguments.rounds, arguments.seconds, 2, arguments.seed, say)
-        summaries = await rounds.measure(ways)
-        print(closed_table(summaries))
-        problems = [*failures_of(summaries), *await stack.problems()]
-    for problem in problems:
-        say(problem)
-    return 1 if problems else 0
+        stack = await opened.enter_async_context(running_stack(seed=plan.seed, report=say))
+        results = Results(machine=await this_machine(stack), plan=plan.as_json())
+        await _closed(plan, stack, results)
+        await _pressed(plan, stack, results)
+        if Section.GROWTH in plan.sections:
+            results.growth = await grow(
+                stack,
+                plan.sizes,
+                workflows_maximum=plan.workflows_maximum,
+                rounds=_rounds(plan, min(plan.rounds, GROWTH_ROUNDS_MAXIMUM)),
+            )
+            for point in results.growth:
+                results.problems += failures_of(point.summaries)
+        await stack.idle()
+        say("proving the ledger")
+        results.problems += await stack.problems()
+    return results
+
+
+def deliver(plan: Plan, results: Results) -> None:
+    """Write what is to be written, and print the report."""
+    plots = []
+    if plan.output is not None:
+        plan.output.mkdir(parents=True, exist_ok=True)
+        results.write(plan.output / RESULTS_FILE)
+        if find_spec("matplotlib") is None:
+            say("no plots: matplotlib is not installed")
+        else:
+            from benchmarks.plots import draw  # noqa: PLC0415 - only where matplotlib is
+
+            plots = draw(results, plan.output)
+    report = markdown(results, plots=plots)
+    if plan.document is not None:
+        write_into(plan.document, report)
+    print(report)
 
 
 def main() -> None:
-    """Parse and measure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default="closed")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--seed", type=int, default=7)
-    code = uvloop.run(bench(parser.parse_args()))
+    """Parse, measure, report; the exit code says whether anything failed."""
+    plan = Plan.parse(None, __doc__ or "")
+    try:
+        wrk_program()
+    except LoadGeneratorError as error:
+        sys.exit(str(error))
+    results = uvloop.run(bench(plan))
+    deliver(plan, results)
     sys.stdout.flush()
-    os._exit(code)
+    # The SDK's threads may still run, and abort an interpreter that takes itself down.
+    os._exit(1 if results.problems else 0)
+
+
+def _rounds(plan: Plan, rounds: int) -> Rounds:
+    return Rounds(rounds, plan.seconds, WARM_UP_SECONDS, plan.seed, say)
+
+
+async def _closed(plan: Plan, stack: BenchStack, results: Results) -> None:
+    if Section.CLOSED not in plan.sections:
+        return
+    async with AsyncExitStack() as opened:
+        ways = await closed_ways(stack, opened, report=say)
+        results.closed = await _rounds(plan, plan.rounds).measure(ways)
+    results.problems += failures_of(results.closed)
+
+
+async def _pressed(plan: Plan, stack: BenchStack, results: Results) -> None:
+    if not plan.sections & {Section.OPEN_LOOP, Section.BACK_PRESSURE}:
+        return
+    closed = results.closed.get(OVER_FLOOR.of)
+    saturation = closed.per_second.median if closed else await calibrate(stack)
+    await stack.idle()
+    if Section.OPEN_LOOP in plan.sections:
+        results.open_loops = await open_loops(
+            stack, reference_per_second=saturation, seconds=plan.seconds, report=say
+        )
+        saturation = saturation_of(next(iter(results.open_loops.values())))
+    if Section.BACK_PRESSURE in plan.sections:
+        results.pressure = await press(
+            stack,
+            saturation_per_second=saturation,
+            seconds=plan.pressure_seconds,
+            report=say,
+        )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from runtime.part import Report
 
 GENERATOR: Final = "load generator"
 SETTLE_SECONDS: Final = 0.5
-"""Between two loads, for what the first left in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +25,15 @@ class Way:
         Does it for a number of seconds.
     pids
         The processes that take part, by the name under which their use is reported.
+    settle_seconds
+        Pause afterwards, for what it leaves in flight.
     """
 
     name: str
     in_flight: int
     run: Callable[[float], Awaitable[Load]]
     pids: Mapping[str, int]
+    settle_seconds: float = SETTLE_SECONDS
 
     @property
     def key(self) -> str:
@@ -140,7 +142,7 @@ class Rounds:
         for way in ways:
             self.report(f"warming up: {way.key}")
             await way.run(self.warm_up_seconds)
-            await asyncio.sleep(SETTLE_SECONDS)
+            await asyncio.sleep(way.settle_seconds)
         measured: dict[str, list[Measurement]] = {way.key: [] for way in ways}
         for number in range(1, self.rounds + 1):
             order = list(ways)
@@ -153,7 +155,7 @@ class Rounds:
                     f"p50 {found.load.latency.p50_ms:.1f} ms"
                     + (f", {found.load.failed} FAILED" if found.load.failed else "")
                 )
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(way.settle_seconds)
         return {key: Summary.of(found) for key, found in measured.items()}
 
 

@@ -1,5 +1,7 @@
 """The servers that all ways share: a throw-away local stack with accounts to move money between."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +26,9 @@ from runtime.verification import verify
 
 ACCOUNTS: Final = 2_000
 CURRENCY: Final = "EUR"
+IDLE_WITHIN_SECONDS: Final = 180.0
+IDLE_POLL_SECONDS: Final = 0.25
+QUIET_SECONDS: Final = 1.5
 OVERDRAFT_LIMIT_MINOR: Final = 10**15
 ACCOUNT_ID_PREFIX: Final = "01900000-0000-7000-8000-"
 """With the account's number as twelve hexadecimal digits it is the account's id."""
@@ -57,7 +62,7 @@ class BenchStack:
     ) -> list[tuple[Any, ...]]:
         """Run one statement of this file's making as superuser, and give its rows."""
         async with await psycopg.AsyncConnection.connect(
-            self._superuser_url(database), autocommit=True
+            self.superuser_url(database), autocommit=True
         ) as connection:
             found = await connection.execute(statement.encode(), values or None)
             return await found.fetchall() if found.description else []
@@ -83,7 +88,34 @@ class BenchStack:
             for violation in check.violations
         ]
 
-    def _superuser_url(self, database: str) -> str:
+    async def idle(self) -> float | None:
+        """Wait until no transfer is unfinished and no more come, and tell how long that took.
+
+        Returns
+        -------
+        float | None
+            ``None`` where some are still unfinished after ``IDLE_WITHIN_SECONDS``.
+        """
+        began = quiet_since = time.monotonic()
+        inserted_before = -1
+        while (now := time.monotonic()) < began + IDLE_WITHIN_SECONDS:
+            found = await self.execute(
+                "SELECT EXISTS (SELECT FROM transfers WHERE state = 'PROCESSING'), n_tup_ins "
+                "FROM pg_stat_user_tables WHERE relname = 'transfers'"
+            )
+            is_busy, inserted = found[0]
+            if is_busy or inserted != inserted_before:
+                quiet_since = now
+            # What the API has taken in may not be recorded yet, and sessions hand their counts in
+            # a little later.
+            elif now > quiet_since + QUIET_SECONDS:
+                return quiet_since - began
+            inserted_before = inserted
+            await asyncio.sleep(IDLE_POLL_SECONDS)
+        return None
+
+    def superuser_url(self, database: str = "transfers") -> str:
+        """URL of a database for the superuser."""
         password = self.superuser_password
         return f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{self.postgres_port}/{database}"
 

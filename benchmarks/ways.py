@@ -1,17 +1,22 @@
 """The ways that are measured side by side: the service over HTTP, the floor, and the peers."""
 
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from typing import Final
 
 from benchmarks.choices import Contention
 from benchmarks.load.closed_loop import ClosedLoop
-from benchmarks.measuring import Way
+from benchmarks.measuring import SETTLE_SECONDS, Way
 from benchmarks.peers.pgbench import CLIENTS, Pgbench
 from benchmarks.peers.process import Peer, running_peer
 from benchmarks.stack import BenchStack
+from runtime.part import Report
 
 ALONE: Final = 1
 MANY: Final = 50
+
+CUT_OFF_SECONDS: Final = 2.0
+"""wrk leaves its last requests behind, and the servers go on with them."""
 
 FLOOR: Final = "floor"
 TEMPLATE: Final = "Temporal template"
@@ -35,6 +40,7 @@ def transfer_ways(bench: BenchStack, contention: Contention, *numbers: int) -> l
             in_flight,
             ClosedLoop(bench, contention, in_flight=in_flight),
             bench.stack.info.pids,
+            settle_seconds=CUT_OFF_SECONDS if in_flight > ALONE else SETTLE_SECONDS,
         )
         for in_flight in numbers
     ]
@@ -62,7 +68,7 @@ async def peer_ways(
     return [_peer_way(bench, peer, name, in_flight) for in_flight in numbers]
 
 
-async def closed_ways(bench: BenchStack, opened: AsyncExitStack) -> list[Way]:
+async def closed_ways(bench: BenchStack, opened: AsyncExitStack, *, report: Report) -> list[Way]:
     """Start all peers, and give all that is measured in a closed loop.
 
     Raises
@@ -71,7 +77,12 @@ async def closed_ways(bench: BenchStack, opened: AsyncExitStack) -> list[Way]:
         One of them does not work.
     """
     both = (ALONE, MANY)
-    await bench.create_database(DBOS_DATABASE)
+    dbos: list[Way] = []
+    if find_spec("dbos") is None:
+        report("without DBOS: it is not installed")
+    else:
+        await bench.create_database(DBOS_DATABASE)
+        dbos = await peer_ways(bench, opened, DBOS, "dbos_steps", *both)
     tpcb = await Pgbench.tpcb(bench)
     servers = bench.stack.info.pids
     return [
@@ -81,7 +92,7 @@ async def closed_ways(bench: BenchStack, opened: AsyncExitStack) -> list[Way]:
         *transfer_ways(bench, Contention.HOT_SOURCE, *both),
         *transfer_ways(bench, Contention.ZIPF, *both),
         *await peer_ways(bench, opened, TEMPLATE, "template", *both),
-        *await peer_ways(bench, opened, DBOS, "dbos_steps", *both),
+        *dbos,
         Way(TPCB, CLIENTS, tpcb, servers),
         Way(BARE, CLIENTS, Pgbench.bare_transfer(bench), servers),
     ]

@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, cast
 
 import httptools
 import uvloop
@@ -86,8 +86,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        # uvloop's transports have the methods, but not the base class.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse."""

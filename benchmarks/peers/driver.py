@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import uvloop
 
@@ -30,7 +30,10 @@ def serve(open_peer: Callable[[Setup], AbstractAsyncContextManager[Once]]) -> No
     open_peer
         Takes the first line, and gives what the peer does once.
     """
-    uvloop.run(_serve(open_peer))
+    # Libraries log to the standard output, the SDK's core among them; it is kept for the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    uvloop.run(_serve(open_peer, answers))
     # The SDK's threads may still run, and abort an interpreter that takes itself down.
     os._exit(0)
 
@@ -64,18 +67,20 @@ async def closed_loop(once: Once, *, in_flight: int, seconds: float) -> Load:
     )
 
 
-async def _serve(open_peer: Callable[[Setup], AbstractAsyncContextManager[Once]]) -> None:
+async def _serve(
+    open_peer: Callable[[Setup], AbstractAsyncContextManager[Once]], answers: TextIO
+) -> None:
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with open_peer(json.loads(await lines.readline())) as once:
-        _say({"ready": True})
+        _say(answers, {"ready": True})
         async for line in lines:
             task = json.loads(line)
             load = await closed_loop(once, in_flight=task["in_flight"], seconds=task["seconds"])
-            _say(asdict(load))
+            _say(answers, asdict(load))
 
 
-def _say(content: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(content)}\n")
-    sys.stdout.flush()
+def _say(answers: TextIO, content: dict[str, Any]) -> None:
+    answers.write(f"{json.dumps(content)}\n")
+    answers.flush()

@@ -1,8 +1,12 @@
 """The open loop against a tiny server that stalls."""
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 import pytest
 
@@ -79,6 +83,19 @@ async def test_what_is_not_answered_is_told_apart() -> None:
 
     assert broken.statuses == given_up.statuses == [0] * 5
     assert summary_of(broken, per_second=100).statuses == {"no answer": 5}
+
+
+async def test_the_generator_runs_as_a_process_of_its_own() -> None:
+    async with server() as port:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.load.arrivals"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        given = json.dumps(asdict(task(port, number=20, per_second=100)))
+        output, _ = await process.communicate(given.encode())
+
+    assert json.loads(output)["statuses"] == [201] * 20
 
 
 def test_only_what_is_done_before_the_last_arrival_counts_as_served() -> None:
