@@ -43,7 +43,7 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 	@touch $(BENCH_STAMP)
 
 bench: $(BENCH_STAMP) ## Measure the service beside the engine's floor and its peers
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --output docs/performance --document docs/performance.md
 
 check: $(STAMP) ## Lint, types, import rules, migrations
 	$(BIN)/ruff check .

@@ -91,7 +91,8 @@ async def _closed(plan: Plan, stack: BenchStack, results: Results) -> None:
         return
     async with AsyncExitStack() as opened:
         ways = await closed_ways(stack, opened, report=say)
-        results.closed = await _rounds(plan, plan.rounds).measure(ways)
+        wanted = [way for way in ways if plan.wants(way.key)]
+        results.closed = await _rounds(plan, plan.rounds).measure(wanted)
     results.problems += failures_of(results.closed)
 
 

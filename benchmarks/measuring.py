@@ -1,6 +1,8 @@
 """Measures ways of doing something, in turn, over several rounds."""
 
 import asyncio
+import os
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +10,12 @@ from typing import Any, Final, Self
 
 from benchmarks.choices import seeded
 from benchmarks.figures import Latency, Load, Spread
-from benchmarks.processes import cpu_of_each, ended_children_cpu_seconds, memory_mib
+from benchmarks.processes import (
+    busy_cpu_seconds,
+    cpu_of_each,
+    ended_children_cpu_seconds,
+    memory_mib,
+)
 from runtime.part import Report
 
 GENERATOR: Final = "load generator"
@@ -51,11 +58,14 @@ class Measurement:
         CPU time of each process for each of what succeeded.
     memory_mib
         See `processes.memory_mib`.
+    foreign_cpu_share
+        What anything else on the machine used, of all that there was: how far to trust the rest.
     """
 
     load: Load
     cpu_ms: dict[str, float]
     memory_mib: dict[str, float]
+    foreign_cpu_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class Summary:
     statuses: dict[str, int]
     cpu_ms: dict[str, float]
     memory_mib: dict[str, float]
+    foreign_cpu_share: Spread
 
     @classmethod
     def of(cls, measured: Sequence[Measurement]) -> Self:
@@ -100,20 +111,26 @@ class Summary:
                 name: max(each.memory_mib[name] for each in measured)
                 for name in measured[0].memory_mib
             },
+            foreign_cpu_share=Spread.of([each.foreign_cpu_share for each in measured]),
         )
 
 
 async def measure(way: Way, seconds: float) -> Measurement:
     """Load a way for a while, and see what its processes used."""
+    began = time.monotonic()
     before, generator_before = cpu_of_each(way.pids), ended_children_cpu_seconds()
+    busy_before = busy_cpu_seconds()
     load = await way.run(seconds)
+    busy = busy_cpu_seconds() - busy_before
     after, generator_after = cpu_of_each(way.pids), ended_children_cpu_seconds()
+    available = (time.monotonic() - began) * (os.cpu_count() or 1)
     used = {name: after[name] - before[name] for name in before}
     used[GENERATOR] = generator_after - generator_before
     return Measurement(
         load=load,
         cpu_ms={name: 1000 * seconds / max(1, load.done) for name, seconds in used.items()},
         memory_mib={name: memory_mib(pid) for name, pid in way.pids.items()},
+        foreign_cpu_share=max(0.0, busy - sum(used.values())) / available,
     )
 
 
@@ -153,6 +170,7 @@ class Rounds:
                 self.report(
                     f"round {number} of {self.rounds}: {way.key}: {found.load.per_second:.1f}/s, "
                     f"p50 {found.load.latency.p50_ms:.1f} ms"
+                    f", others use {found.foreign_cpu_share:.0%} of the CPU"
                     + (f", {found.load.failed} FAILED" if found.load.failed else "")
                 )
                 await asyncio.sleep(way.settle_seconds)

@@ -38,6 +38,8 @@ class Plan:
 
     Parameters
     ----------
+    ways
+        Of the ways side by side, those whose names hold one of these; all where there are none.
     workflows_maximum
         How far Temporal's database grows along.
     output
@@ -50,6 +52,7 @@ class Plan:
     rounds: int
     seconds: float
     seed: int
+    ways: tuple[str, ...]
     sizes: tuple[int, ...]
     workflows_maximum: int
     pressure_seconds: float
@@ -67,6 +70,10 @@ class Plan:
         parser.add_argument("--rounds", type=int, default=ROUNDS)
         parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
         parser.add_argument("--seed", type=int, default=SEED)
+        parser.add_argument(
+            "--ways", type=_names, default=(), metavar="PART OF A NAME,...",
+            help="of the ways side by side, those to measure (default all), as: floor,distinct",
+        )  # fmt: skip
         parser.add_argument("--sizes", type=_sizes, default=SIZES, metavar="NUMBER,...")
         parser.add_argument("--workflows-maximum", type=int, default=WORKFLOWS_MAXIMUM)
         parser.add_argument("--pressure-seconds", type=float, default=PRESSURE_SECONDS)
@@ -74,6 +81,10 @@ class Plan:
         parser.add_argument("--document", type=Path, help="Markdown to write the report into")
         read = vars(parser.parse_args(arguments))
         return cls(sections=read.pop("only"), **read)
+
+    def wants(self, way: str) -> bool:
+        """Tell whether a way is to be measured."""
+        return not self.ways or any(part in way for part in self.ways)
 
     def as_json(self) -> dict[str, Any]:
         """Say how it was measured."""
@@ -87,6 +98,10 @@ class Plan:
 
 def _sections(text: str) -> frozenset[Section]:
     return frozenset(Section(name) for name in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -13,14 +13,14 @@ from benchmarks.stack import BenchStack
 from benchmarks.ways import MANY
 from runtime.part import Report
 
-SHARES: Final = (0.25, 0.5, 0.7, 0.85, 1.0, 1.2)
+SHARES: Final = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 """Rates, as shares of what a closed loop reaches; the first that saturates is the last."""
 OPEN_CONTENTIONS: Final = (Contention.DISTINCT, Contention.HOT_DESTINATION, Contention.ZIPF)
 SERVED_SHARE: Final = 0.95
 """Below this share of the arrivals served in time, the service is saturated."""
 
 PRESSURE_FACTOR: Final = 3.0
-PRESSURE_DRAIN_SECONDS: Final = 10.0
+PRESSURE_DRAIN_SECONDS: Final = 30.0
 RECOVERY_FACTOR: Final = 0.5
 RECOVERY_SECONDS: Final = 10.0
 CALIBRATION_SECONDS: Final = 5.0

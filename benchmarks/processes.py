@@ -10,6 +10,8 @@ import psutil
 
 BYTES_IN_KIB: Final = 1024
 MIB: Final = 2**20
+COUNTED_TIMES: Final = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+"""As the kernel orders them; those behind are parts of the first ones."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -27,6 +29,15 @@ def ended_children_cpu_seconds() -> float:
     """Give the CPU time of this process's children that have ended, such as load generators."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def busy_cpu_seconds() -> float:
+    """Give the CPU time that all processes of the machine have used, this one left out."""
+    times = psutil.cpu_times()
+    # What a virtual machine was denied counts as used: by its neighbours.
+    everything = sum(times[: len(COUNTED_TIMES)]) - times.idle - getattr(times, "iowait", 0.0)
+    own = psutil.Process().cpu_times()
+    return float(everything - own.user - own.system)
 
 
 def memory_mib(pid: int) -> float:

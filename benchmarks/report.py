@@ -83,13 +83,14 @@ def targets_table(summaries: Mapping[str, Summary]) -> str:
 def closed_table(summaries: Mapping[str, Summary]) -> str:
     """Write the ways side by side."""
     head = ["way / in flight", "per second", "p50 ms", "p95 ms", "p99 ms"]
-    head += [f"CPU ms: {column}" for column in CPU_COLUMNS]
+    head += [*(f"CPU ms: {column}" for column in CPU_COLUMNS), "others' CPU"]
     rows = [
         [
             key,
             *(spread(of) for of in (summary.per_second, summary.p50_ms)),
             *(figure(of.median) for of in (summary.p95_ms, summary.p99_ms)),
             *(_cpu(summary, names) for names in CPU_COLUMNS.values()),
+            f"{summary.foreign_cpu_share.median:.0%}",
         ]
         for key, summary in summaries.items()
     ]
@@ -177,7 +178,16 @@ def write_into(document: Path, text: str) -> None:
     document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
 
 
-_OPEN_HEAD: Final = ("arrive/s", "served/s", "", "p50 ms", "p99 ms", "p99.9 ms", "answers")
+_OPEN_HEAD: Final = (
+    "arrive/s",
+    "served/s",
+    "",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "load ms",
+    "answers",
+)
 
 
 def _open_row(load: OpenLoad) -> list[str]:
@@ -186,6 +196,7 @@ def _open_row(load: OpenLoad) -> list[str]:
         figure(load.served_per_second),
         "saturated" if is_saturated(load) else "",
         *(figure(ms) for ms in (load.latency.p50_ms, load.latency.p99_ms, load.latency.p999_ms)),
+        figure(load.generator_cpu_ms),
         ", ".join(f"{status}: {number}" for status, number in load.statuses.items()),
     ]
 

@@ -7,6 +7,7 @@ all requests that were due meanwhile, and not only in those that some client had
 import asyncio
 import json
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -55,11 +56,14 @@ class Answers:
         From when each request was due to its answer; to the end for those without one.
     late_ms
         The most that the generator itself was late in sending.
+    cpu_seconds
+        What the generator used.
     """
 
     statuses: list[int]
     milliseconds: list[float]
     late_ms: float
+    cpu_seconds: float
 
 
 class _Connection(asyncio.Protocol):
@@ -135,6 +139,7 @@ class Arrivals:
 
     async def run(self) -> Answers:
         """Send everything, wait for the answers, and give them."""
+        used_before = time.process_time()
         start = self._loop.time() + LEAD_SECONDS
         for number in range(len(self._requests)):
             due = start + number / self._task.per_second
@@ -159,6 +164,7 @@ class Arrivals:
                 for due, ended in zip(self._due, self._ended, strict=True)
             ],
             late_ms=self._late_seconds * 1000,
+            cpu_seconds=time.process_time() - used_before,
         )
 
     def answered(self, number: int, status: int) -> None:

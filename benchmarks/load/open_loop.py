@@ -37,6 +37,8 @@ class OpenLoad:
         Of the transfers that were done, from when each was due.
     late_ms
         The most that the generator itself was late; much of it means that it was starved.
+    generator_cpu_ms
+        What the generator used for each arrival.
     """
 
     offered_per_second: float
@@ -45,6 +47,7 @@ class OpenLoad:
     statuses: dict[str, int]
     latency: Latency
     late_ms: float
+    generator_cpu_ms: float
 
 
 async def open_loop(
@@ -95,6 +98,7 @@ def summary_of(answers: Answers, *, per_second: float) -> OpenLoad:
         },
         latency=Latency.of(done),
         late_ms=answers.late_ms,
+        generator_cpu_ms=1000 * answers.cpu_seconds / len(arrived),
     )
 
 

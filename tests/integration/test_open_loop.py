@@ -99,10 +99,16 @@ async def test_the_generator_runs_as_a_process_of_its_own() -> None:
 
 
 def test_only_what_is_done_before_the_last_arrival_counts_as_served() -> None:
-    answers = Answers(statuses=[201, 201, 201, 503], milliseconds=[10, 10, 3000, 5], late_ms=0.1)
+    answers = Answers(
+        statuses=[201, 201, 201, 503],
+        milliseconds=[10, 10, 3000, 5],
+        late_ms=0.1,
+        cpu_seconds=0.004,
+    )
 
     load = summary_of(answers, per_second=4)
 
     assert (load.served_per_second, load.done) == (2, 3)
     assert load.statuses == {"201": 3, "503": 1}
     assert load.latency.max_ms == 3000
+    assert load.generator_cpu_ms == 1
