@@ -11,10 +11,10 @@ PYTHON := python3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test berka bench check format lock clean
+.PHONY: help setup demo run test berka bench bench-quick check format lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## Make .venv with the pinned packages
 
@@ -44,6 +44,9 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 
 bench: $(BENCH_STAMP) ## Measure the service beside the engine's floor and its peers
 	$(BIN)/python -m benchmarks --output docs/performance --document docs/performance.md
+
+bench-quick: $(STAMP) ## Hold the ratios to the floor against the recorded ones, in a minute
+	$(BIN)/python -m benchmarks.quick
 
 check: $(STAMP) ## Lint, types, import rules, migrations
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from benchmarks.pressure import calibrate, open_loops, press, saturation_of
 from benchmarks.report import markdown, write_into
 from benchmarks.results import Results
 from benchmarks.stack import BenchStack, running_stack
-from benchmarks.targets import OVER_FLOOR
+from benchmarks.targets import TO_FLOOR
 from benchmarks.ways import closed_ways
 
 RESULTS_FILE: Final = "results.json"
@@ -99,7 +99,7 @@ async def _closed(plan: Plan, stack: BenchStack, results: Results) -> None:
 async def _pressed(plan: Plan, stack: BenchStack, results: Results) -> None:
     if not plan.sections & {Section.OPEN_LOOP, Section.BACK_PRESSURE}:
         return
-    closed = results.closed.get(OVER_FLOOR.of)
+    closed = results.closed.get(TO_FLOOR.of)
     saturation = closed.per_second.median if closed else await calibrate(stack)
     await stack.idle()
     if Section.OPEN_LOOP in plan.sections:

@@ -75,7 +75,7 @@ def targets_table(summaries: Mapping[str, Summary]) -> str:
     rows = [
         [str(target), figure(ratio), "pass" if target.is_met(ratio) else "MISS"]
         for target in TARGETS
-        if (ratio := target.ratio(summaries)) is not None
+        if (ratio := target.ratio.among(summaries)) is not None
     ]
     return table(["target (way / in flight)", "ratio", ""], rows)
 

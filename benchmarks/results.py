@@ -36,8 +36,8 @@ class Results:
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        targets = {str(target): target.ratio(self.closed) for target in TARGETS}
-        content = asdict(self) | {"ratios": targets}
+        ratios = {str(target.ratio): target.ratio.among(self.closed) for target in TARGETS}
+        content = asdict(self) | {"ratios": ratios}
         path.write_text(f"{json.dumps(_rounded(content), indent=1)}\n")
 
 

@@ -11,49 +11,62 @@ from benchmarks.ways import ALONE, DBOS, FLOOR, MANY, TEMPLATE, transfer
 Read = Callable[[Summary], float]
 
 
+READERS: Final[Mapping[str, Read]] = {
+    "throughput": lambda summary: summary.per_second.median,
+    "p50": lambda summary: summary.p50_ms.median,
+    "CPU": lambda summary: sum(summary.cpu_ms.values()),
+}
+MORE_IS_BETTER: Final = frozenset({"throughput"})
+
+
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A bound for the ratio of two ways' figures.
+class Ratio:
+    """One way's figure over another's, in one run.
 
     Parameters
     ----------
     figure
-        What is compared.
+        Of ``READERS``.
     of, to
         Keys of the ways.
-    bound
-        For the ratio of the first to the second.
-    at_least
-        Whether the bound is the least or the most.
     """
 
     figure: str
     of: str
     to: str
-    bound: float
-    at_least: bool
 
-    def ratio(self, summaries: Mapping[str, Summary]) -> float | None:
-        """Give the ratio, where both ways were measured."""
+    def among(self, summaries: Mapping[str, Summary]) -> float | None:
+        """Compute it, where both ways were measured."""
         if self.of not in summaries or self.to not in summaries:
             return None
         divisor = READERS[self.figure](summaries[self.to])
         return READERS[self.figure](summaries[self.of]) / divisor if divisor else None
 
-    def is_met(self, ratio: float) -> bool:
+    @property
+    def more_is_better(self) -> bool:
+        """Whether it is to be high."""
+        return self.figure in MORE_IS_BETTER
+
+    def __str__(self) -> str:
+        """Name it."""
+        return f"{self.figure}: {self.of} to {self.to}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound for a ratio: the least where more is better, the most where less is."""
+
+    ratio: Ratio
+    bound: float
+
+    def is_met(self, value: float) -> bool:
         """Tell whether a ratio is within the bound."""
-        return ratio >= self.bound if self.at_least else ratio <= self.bound
+        return value >= self.bound if self.ratio.more_is_better else value <= self.bound
 
     def __str__(self) -> str:
         """Write what is wanted."""
-        relation = ">=" if self.at_least else "<="
-        return f"{self.figure}: {self.of} {relation} {self.bound:g} x {self.to}"
-
-
-READERS: Final[Mapping[str, Read]] = {
-    "throughput": lambda summary: summary.per_second.median,
-    "p50": lambda summary: summary.p50_ms.median,
-}
+        relation = ">=" if self.ratio.more_is_better else "<="
+        return f"{self.ratio.figure}: {self.ratio.of} {relation} {self.bound:g} x {self.ratio.to}"
 
 
 def _key(way: str, in_flight: int) -> str:
@@ -64,16 +77,18 @@ _TRANSFER: Final = transfer(Contention.DISTINCT)
 _MANY: Final = _key(_TRANSFER, MANY)
 _ALONE: Final = _key(_TRANSFER, ALONE)
 
-OVER_FLOOR: Final = Target("throughput", _MANY, _key(FLOOR, MANY), 0.8, at_least=True)
-ALONE_OVER_FLOOR: Final = Target("p50", _ALONE, _key(FLOOR, ALONE), 2, at_least=False)
+TO_FLOOR: Final = Ratio("throughput", _MANY, _key(FLOOR, MANY))
+ALONE_TO_FLOOR: Final = Ratio("p50", _ALONE, _key(FLOOR, ALONE))
+CPU_TO_FLOOR: Final = Ratio("CPU", _MANY, _key(FLOOR, MANY))
+
 TARGETS: Final = (
-    OVER_FLOOR,
-    Target("throughput", _MANY, _key(TEMPLATE, MANY), 3, at_least=True),
-    Target("throughput", _MANY, _key(DBOS, MANY), 1, at_least=True),
-    ALONE_OVER_FLOOR,
-    Target("p50", _ALONE, _key(TEMPLATE, ALONE), 0.1, at_least=False),
+    Target(TO_FLOOR, 0.8),
+    Target(Ratio("throughput", _MANY, _key(TEMPLATE, MANY)), 3),
+    Target(Ratio("throughput", _MANY, _key(DBOS, MANY)), 1),
+    Target(ALONE_TO_FLOOR, 2),
+    Target(Ratio("p50", _ALONE, _key(TEMPLATE, ALONE)), 0.1),
     *(
-        Target("throughput", _key(transfer(hot), MANY), _MANY, 0.9, at_least=True)
+        Target(Ratio("throughput", _key(transfer(hot), MANY), _MANY), 0.9)
         for hot in (Contention.HOT_DESTINATION, Contention.HOT_SOURCE)
     ),
 )
