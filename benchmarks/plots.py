@@ -1,5 +1,6 @@
 """The results as plots. Needs matplotlib, from the extra ``bench``."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -61,9 +62,12 @@ def _latency(axes: Any, results: Results) -> None:
         ):
             axes.plot(rates, values, line, color=colour, marker=".", label=f"{contention}, {name}")
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("arrivals a second")
     axes.set_ylabel("ms from when a request was due")
-    axes.legend(fontsize=7, ncols=3)
+    axes.legend(loc="upper left", fontsize=7, ncols=3)
 
 
 def _growth(axes: Any, results: Results) -> None:

@@ -56,10 +56,11 @@ def markdown(results: Results, *, plots: Sequence[Path] = ()) -> str:
     parts = [f"{results.machine}", f"Measured with: {plan}."]
     if results.closed:
         parts += ["### Targets", targets_table(results.closed)]
-        parts += ["### Side by side", closed_table(results.closed)]
+        parts += ["### Side by side", _SIDE_BY_SIDE, closed_table(results.closed)]
         parts += ["### Peak memory", memory_table(results.closed)]
     if results.open_loops:
-        parts += ["### Latency against the rate of arrivals", open_table(results.open_loops)]
+        parts += ["### Latency against the rate of arrivals", _OPEN_LOOP]
+        parts += [open_table(results.open_loops)]
     if results.pressure:
         parts += ["### Back pressure", pressure_table(results.pressure)]
     if results.growth:
@@ -178,6 +179,16 @@ def write_into(document: Path, text: str) -> None:
     document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
 
 
+_SIDE_BY_SIDE: Final = (
+    "Per second and p50: the median of the rounds, with the lowest and the highest. CPU: for each "
+    "transfer, workflow or transaction; `peer` is the process of the way that is compared with, "
+    "its clients included, `load` is wrk or pgbench. Others' CPU: the share of the machine that "
+    "went to what has no part in the measurement."
+)
+_OPEN_LOOP: Final = (
+    "Latency counts from when a request was due, of transfers that were done. Served: done before "
+    "the last arrival was due. `load`: CPU of the generator for each arrival."
+)
 _OPEN_HEAD: Final = (
     "arrive/s",
     "served/s",
