@@ -4,7 +4,19 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
+
+RAMP_SECONDS: Final = 1.5
+"""How long a load of several clients runs before its throughput counts.
+
+They begin all at once, and nothing is done until the first of them is; counted from the start, slow
+ways would look slower than they are.
+"""
+
+
+def ramp_seconds(in_flight: int) -> float:
+    """Tell how long a load of so many clients runs before its throughput counts."""
+    return RAMP_SECONDS if in_flight > 1 else 0.0
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
@@ -72,14 +84,17 @@ class Load:
         Transfers, workflows or transactions that succeeded.
     failed
         Those that did not, whatever came instead.
+    counted
+        Those that succeeded after the ramp.
     seconds
-        How long the generator counted.
+        How long it went on after the ramp.
     statuses
         Answers by status code, where there are any.
     """
 
     done: int
     failed: int
+    counted: int
     seconds: float
     latency: Latency
     statuses: dict[str, int]
@@ -87,7 +102,7 @@ class Load:
     @property
     def per_second(self) -> float:
         """Throughput of what succeeded."""
-        return self.done / self.seconds if self.seconds else 0.0
+        return self.counted / self.seconds if self.seconds else 0.0
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:

@@ -31,6 +31,10 @@ class GrowthPoint:
 
     Parameters
     ----------
+    transfers
+        In the tables after the measurement, which adds some.
+    workflows
+        What Temporal was given beside those that it ran.
     sequential_scans
         How often a table of the hot path was read from end to end, where it was.
     """
@@ -73,7 +77,7 @@ async def grow(
             after = await _sequential_scans(bench)
             points.append(
                 GrowthPoint(
-                    transfers=size,
+                    transfers=await _count(bench),
                     workflows=cloned,
                     database_mib=await _database_mib(bench),
                     temporal_mib=_temporal_mib(bench),

@@ -26,8 +26,8 @@ class Results:
         Failures, and violations of the ledger's invariants.
     """
 
-    machine: Machine
     plan: Mapping[str, Any]
+    machine: Machine | None = None
     closed: dict[str, Summary] = field(default_factory=dict)
     open_loops: dict[str, list[OpenLoad]] = field(default_factory=dict)
     pressure: Pressure | None = None

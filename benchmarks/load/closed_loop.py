@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.choices import Contention
-from benchmarks.figures import Latency, Load
+from benchmarks.figures import Latency, Load, ramp_seconds
 from benchmarks.stack import CURRENCY, BenchStack
 
 SCRIPT: Final = Path(__file__).with_name("wrk.lua")
@@ -58,15 +58,17 @@ class ClosedLoop:
             It failed.
         """
         info = self._bench.stack.info
+        ramp = ramp_seconds(self._in_flight)
         process = await asyncio.create_subprocess_exec(
             *(wrk_program(), "--threads", "1", "--connections", str(self._in_flight)),
-            *("--duration", f"{max(1, round(seconds))}s", "--timeout", f"{ANSWER_SECONDS}s"),
+            *("--duration", f"{max(1, round(seconds + ramp))}s", "--timeout", f"{ANSWER_SECONDS}s"),
             *("--script", str(SCRIPT), info.api_url),
             env={
                 **os.environ,
                 "BENCH_API_KEY": info.api_key,
                 "BENCH_CURRENCY": CURRENCY,
                 "BENCH_KEY_PREFIX": f"closed-{next(self._runs)}-",
+                "BENCH_RAMP_SECONDS": str(ramp),
                 "BENCH_PAIRS": str(self._bench.pairs[self._contention]),
             },
             stdout=subprocess.PIPE,
@@ -98,6 +100,7 @@ def _load_of(result: dict[str, Any]) -> Load:
         done=done,
         # What is accepted goes on, but was not done while the client waited.
         failed=sum(statuses.values()) - done - statuses.get(ACCEPTED, 0) + broken,
+        counted=result["counted"],
         seconds=result["seconds"],
         latency=Latency(
             *(result[name] for name in ("p50_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms"))

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 import uvloop
 
-from benchmarks.figures import Latency, Load
+from benchmarks.figures import Latency, Load, ramp_seconds
 
 Once = Callable[[], Awaitable[None]]
 """Does one of what the peer does, and raises where it fails."""
@@ -39,12 +39,15 @@ def serve(open_peer: Callable[[Setup], AbstractAsyncContextManager[Once]]) -> No
 
 
 async def closed_loop(once: Once, *, in_flight: int, seconds: float) -> Load:
-    """Keep a number of clients busy for a while; what is answered later does not count."""
-    deadline = time.perf_counter() + seconds
+    """Keep a number of clients busy for a ramp and a while; what is done later does not count."""
+    counts_from = time.perf_counter() + ramp_seconds(in_flight)
+    deadline = counts_from + seconds
+    counted = 0
     milliseconds: list[float] = []
     failures: list[Exception] = []
 
     async def client() -> None:
+        nonlocal counted
         while (began := time.perf_counter()) < deadline:
             try:
                 await once()
@@ -54,6 +57,7 @@ async def closed_loop(once: Once, *, in_flight: int, seconds: float) -> Load:
                 ended = time.perf_counter()
                 if ended < deadline:
                     milliseconds.append((ended - began) * 1000)
+                    counted += ended >= counts_from
 
     await asyncio.gather(*(client() for _ in range(in_flight)))
     for failure in failures[:FAILURES_SHOWN]:
@@ -61,6 +65,7 @@ async def closed_loop(once: Once, *, in_flight: int, seconds: float) -> Load:
     return Load(
         done=len(milliseconds),
         failed=len(failures),
+        counted=counted,
         seconds=seconds,
         latency=Latency.of(milliseconds),
         statuses={},

@@ -129,6 +129,7 @@ def load_from(output: str, milliseconds: Sequence[float]) -> Load:
     return Load(
         done=int(done[1]),
         failed=int(failed[1]) if failed else 0,
+        counted=int(done[1]),
         seconds=int(done[1]) / float(rate[1]),
         latency=Latency.of(milliseconds),
         statuses={},

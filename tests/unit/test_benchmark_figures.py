@@ -1,5 +1,6 @@
 """What the benchmarks compute, draw from a seed, and read from others' programs."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from benchmarks.load import closed_loop
 from benchmarks.load.closed_loop import LoadGeneratorError
 from benchmarks.measuring import Measurement, Summary
 from benchmarks.peers import pgbench
+from benchmarks.peers.driver import closed_loop as closed_loop_of
 from benchmarks.plan import Plan, Section
 from benchmarks.quick import comparison, ratios_of
 from benchmarks.report import BEGIN, END, figure, table, targets_table, write_into
@@ -18,8 +20,8 @@ from benchmarks.targets import ALONE_TO_FLOOR, CPU_TO_FLOOR, TO_FLOOR
 
 WRK_OUTPUT = """Running 3s test @ http://127.0.0.1:1
   1 threads and 50 connections
-RESULT {"seconds":3.000500,"statuses":{"201":90,"202":4,"503":6},"broken":2,"p50_ms":10.5,\
-"p95_ms":20.0,"p99_ms":30.0,"p999_ms":31.0,"max_ms":32.0}
+RESULT {"seconds":3.000500,"counted":60,"statuses":{"201":90,"202":4,"503":6},"broken":2,\
+"p50_ms":10.5,"p95_ms":20.0,"p99_ms":30.0,"p999_ms":31.0,"max_ms":32.0}
 """
 PGBENCH_OUTPUT = """transaction type: <builtin: TPC-B (sort of)>
 number of transactions actually processed: 2000
@@ -92,7 +94,7 @@ def test_contention_is_what_it_is_called() -> None:
 def test_the_result_of_wrk_is_read() -> None:
     load = closed_loop.load_from(WRK_OUTPUT)
 
-    assert (load.done, load.failed, load.seconds) == (90, 8, 3.0005)
+    assert (load.done, load.failed, load.counted, load.seconds) == (90, 8, 60, 3.0005)
     assert load.latency == Latency(10.5, 20, 30, 31, 32)
     assert load.statuses == {"201": 90, "202": 4, "503": 6, "broken": 2}
     with pytest.raises(LoadGeneratorError, match="unable to connect"):
@@ -120,6 +122,7 @@ def summary(per_second: float, p50_ms: float) -> Summary:
     load = Load(
         done=round(per_second),
         failed=0,
+        counted=round(per_second),
         seconds=1,
         latency=Latency(p50_ms, p50_ms, p50_ms, p50_ms, p50_ms),
         statuses={"201": 1},
@@ -191,3 +194,29 @@ def test_a_plan_can_be_a_part_of_all() -> None:
     assert not plan.wants("DBOS / 1")
     with pytest.raises(SystemExit):
         Plan.parse(["--only", "nothing"], "")
+
+
+async def test_throughput_counts_from_when_all_clients_are_under_way() -> None:
+    async def once() -> None:
+        await asyncio.sleep(0.2)
+
+    alone = await closed_loop_of(once, in_flight=1, seconds=0.5)
+    many = await closed_loop_of(once, in_flight=10, seconds=0.5)
+
+    assert (alone.done, alone.counted) == (2, 2)
+    # Waves of ten each 0.2 s, over 1.5 and 0.5 s.
+    assert many.done == pytest.approx(90, abs=10)
+    assert many.counted == pytest.approx(25, abs=10)
+    assert many.per_second == many.counted / 0.5
+    assert (many.failed, many.seconds) == (0, 0.5)
+
+
+async def test_failures_are_counted_apart() -> None:
+    async def once() -> None:
+        await asyncio.sleep(0.05)
+        raise RuntimeError("refused")
+
+    load = await closed_loop_of(once, in_flight=1, seconds=0.2)
+
+    assert load.done == 0
+    assert load.failed >= 2
