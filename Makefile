@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
 ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
@@ -10,10 +11,10 @@ PYTHON := python3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test berka bench check format lock clean
+.PHONY: help setup demo run test berka bench bench-quick check format lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## Make .venv with the pinned packages
 
@@ -37,8 +38,15 @@ test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
 berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
 	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)
 
-bench: $(STAMP) ## Measure a transfer against the engine's floor, side by side
-	$(BIN)/python -m benchmarks.single_transfer
+$(BENCH_STAMP): $(STAMP) requirements/bench.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP) ## Measure the service beside the engine's floor and its peers
+	$(BIN)/python -m benchmarks --output docs/performance --document docs/performance.md
+
+bench-quick: $(STAMP) ## Hold the ratios to the floor against the recorded ones, in a minute
+	$(BIN)/python -m benchmarks.quick
 
 check: $(STAMP) ## Lint, types, import rules, migrations
 	$(BIN)/ruff check .
@@ -59,6 +67,10 @@ lock: $(STAMP) ## Refresh the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make lock" \
 		--constraint requirements/dev.txt pyproject.toml --output-file requirements/production.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --custom-compile-command "make lock" \
+		--constraint requirements/dev.txt \
+		--extra embedded --extra bench pyproject.toml --output-file requirements/bench.txt
 	echo "hatchling>=1.27" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 		--constraint requirements/dev.txt - --output-file requirements/build.txt

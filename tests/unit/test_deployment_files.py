@@ -226,7 +226,7 @@ def test_every_requirement_is_pinned_with_hashes_and_no_index_is_named(file_name
     assert re.findall(r"--(?:extra-)?index-url|--find-links|://", text) == []
 
 
-@pytest.mark.parametrize("file_name", ["build.txt", "production.txt"])
+@pytest.mark.parametrize("file_name", ["bench.txt", "build.txt", "production.txt"])
 def test_what_is_deployed_is_what_is_tested(file_name: str) -> None:
     tested = dict(pins_of("dev.txt"))
     deployed = dict(pins_of(file_name))
