@@ -78,7 +78,7 @@ def main() -> None:
 @asynccontextmanager
 async def _running(plan: Plan, results: Results) -> AsyncIterator[BenchStack]:
     """Give servers, and prove their ledger at the end."""
-    async with running_stack(seed=plan.seed, report=say) as stack:
+    async with running_stack(seed=plan.seed, api_workers=plan.api_workers, report=say) as stack:
         results.machine = await this_machine(stack)
         yield stack
         await stack.idle()

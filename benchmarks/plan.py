@@ -30,6 +30,8 @@ SIZES: Final = (10_000, 100_000, 1_000_000)
 WORKFLOWS_MAXIMUM: Final = 100_000
 """Temporal's development server takes 18 KiB a workflow, and keeps them for its retention only."""
 PRESSURE_SECONDS: Final = 60.0
+API_WORKERS: Final = 2
+"""Processes of the API: one a core of the machine that the figures are from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Plan:
     sizes: tuple[int, ...]
     workflows_maximum: int
     pressure_seconds: float
+    api_workers: int
     output: Path | None
     document: Path | None
 
@@ -77,6 +80,7 @@ class Plan:
         parser.add_argument("--sizes", type=_sizes, default=SIZES, metavar="NUMBER,...")
         parser.add_argument("--workflows-maximum", type=int, default=WORKFLOWS_MAXIMUM)
         parser.add_argument("--pressure-seconds", type=float, default=PRESSURE_SECONDS)
+        parser.add_argument("--api-workers", type=int, default=API_WORKERS)
         parser.add_argument("--output", type=Path, help="folder for the JSON and the plots")
         parser.add_argument("--document", type=Path, help="Markdown to write the report into")
         read = vars(parser.parse_args(arguments))
@@ -92,6 +96,7 @@ class Plan:
             "seed": self.seed,
             "rounds": self.rounds,
             "seconds": self.seconds,
+            "api_workers": self.api_workers,
             "sections": " ".join(section for section in Section if section in self.sections),
         }
 

@@ -19,7 +19,7 @@ from benchmarks.choices import Contention
 from benchmarks.load.closed_loop import LoadGeneratorError, wrk_program
 from benchmarks.machine import this_machine
 from benchmarks.measuring import Rounds, Summary, failures_of
-from benchmarks.plan import SEED
+from benchmarks.plan import API_WORKERS, SEED
 from benchmarks.report import closed_table, figure, table
 from benchmarks.stack import running_stack
 from benchmarks.targets import ALONE_TO_FLOOR, CPU_TO_FLOOR, TO_FLOOR
@@ -42,7 +42,9 @@ def say(line: str) -> None:
 async def measure() -> tuple[dict[str, Summary], str, list[str]]:
     """Measure the service and the floor; also name the machine, and say what failed."""
     async with AsyncExitStack() as opened:
-        stack = await opened.enter_async_context(running_stack(seed=SEED, report=say))
+        stack = await opened.enter_async_context(
+            running_stack(seed=SEED, api_workers=API_WORKERS, report=say)
+        )
         ways = [
             *await peer_ways(stack, opened, FLOOR, "floor", ALONE, MANY),
             *transfer_ways(stack, Contention.DISTINCT, ALONE, MANY),

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -121,8 +121,15 @@ class BenchStack:
 
 
 @asynccontextmanager
-async def running_stack(*, seed: int, report: Report) -> AsyncIterator[BenchStack]:
+async def running_stack(
+    *, seed: int, api_workers: int, report: Report
+) -> AsyncIterator[BenchStack]:
     """Start a throw-away stack with accounts and lists of pairs; nothing is left of it.
+
+    Parameters
+    ----------
+    api_workers
+        Processes of the API.
 
     Raises
     ------
@@ -131,7 +138,9 @@ async def running_stack(*, seed: int, report: Report) -> AsyncIterator[BenchStac
     """
     async with AsyncExitStack() as opened:
         folder = opened.enter_context(throwaway_data_dir())
-        options = choose_ports(LocalStackOptions.on_free_ports(folder))
+        options = replace(
+            choose_ports(LocalStackOptions.on_free_ports(folder)), api_workers=api_workers
+        )
         stack = await opened.enter_async_context(make_local_stack(options, report=report))
         home = await settle_postgres_home(folder.resolve())
         bench = BenchStack(

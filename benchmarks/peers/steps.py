@@ -28,7 +28,7 @@ class MoneySteps:
     @asynccontextmanager
     async def open(cls, database_url: str) -> AsyncIterator[Self]:
         """Give the steps over a database."""
-        async with open_services(database_url, connections=CONNECTIONS) as services:
+        async with open_services(database_url) as services:
             yield cls(services.transactions)
 
     async def reserve(self, details: Details) -> str:
