@@ -21,7 +21,7 @@ ALWAYS_TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgenabled = 'A' AND NOT
 
 @pytest.fixture(scope="module")
 async def bench() -> AsyncIterator[BenchStack]:
-    async with running_stack(seed=7, report=lambda _line: None) as bench:
+    async with running_stack(seed=7, api_workers=1, report=lambda _line: None) as bench:
         yield bench
 
 
