@@ -217,7 +217,9 @@ def create_direct_pool(
         .render_as_string(hide_password=False),
         connection_class=DriverConnection[DictRow],
         kwargs={
-            **_connection_options(limits),
+            **_connection_options(
+                limits, plan_cache_mode="force_generic_plan", enable_seqscan="off"
+            ),
             "autocommit": True,
             "row_factory": dict_row,
             # Prepared at their first use: these are few, and all are used again.
@@ -232,18 +234,22 @@ def create_direct_pool(
     )
 
 
-def _connection_options(limits: DatabaseLimits) -> dict[str, Any]:
+def _connection_options(limits: DatabaseLimits, **more: str) -> dict[str, Any]:
     bounds = {
         "statement_timeout": limits.statement_timeout_seconds,
         "lock_timeout": limits.lock_timeout_seconds,
         "idle_in_transaction_session_timeout": limits.idle_in_transaction_timeout_seconds,
     }
+    settings = {
+        # Times leave in UTC, whatever the server's own zone is.
+        "timezone": "UTC",
+        **{name: str(int(seconds * 1000)) for name, seconds in bounds.items()},
+        **more,
+    }
     return {
         "connect_timeout": limits.connect_timeout_seconds,
         "application_name": "transfers",
-        # Times leave in UTC, whatever the server's own zone is.
-        "options": "-c timezone=UTC "
-        + " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in bounds.items()),
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
     }
 
 
