@@ -279,7 +279,6 @@ transfers: Final = Table(
     Index("transfers_by_destination", "destination_account_id", "id"),
     Index(
         "transfers_processing",
-        "updated_at",
         "id",
         postgresql_where=text("state = 'PROCESSING'"),
     ),

@@ -18,12 +18,13 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    or_,
     select,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from domain.errors import LedgerRuleViolated
 from domain.ids import AccountId, TenantId, TransferId
@@ -179,13 +180,6 @@ class TransferRepository:
             conditions.append(transfers.c.state == wanted.state.value)
         if wanted.type is not None:
             conditions.append(transfers.c.type == wanted.type.value)
-        if wanted.account_id is not None:
-            conditions.append(
-                or_(
-                    transfers.c.source_account_id == wanted.account_id,
-                    transfers.c.destination_account_id == wanted.account_id,
-                )
-            )
         if wanted.idempotency_key is not None:
             conditions.append(transfers.c.idempotency_key == wanted.idempotency_key)
         if wanted.created_from is not None:
@@ -194,9 +188,17 @@ class TransferRepository:
             conditions.append(transfers.c.created_at < wanted.created_to)
         if after is not None:
             conditions.append(transfers.c.id < after)
-        result = await self._connection.execute(
-            select(transfers).where(*conditions).order_by(transfers.c.id.desc()).limit(limit)
-        )
+        statement = _newest(select(transfers).where(*conditions), transfers.c, limit)
+        if wanted.account_id is not None:
+            # Each side from its own index; an OR would read all of an account, or of the tenant.
+            merged = union_all(
+                *(
+                    statement.where(side == wanted.account_id).subquery().select()
+                    for side in (transfers.c.source_account_id, transfers.c.destination_account_id)
+                )
+            ).subquery()
+            statement = _newest(select(merged), merged.c, limit)
+        result = await self._connection.execute(statement)
         return [transfer_from(row) for row in result.mappings()]
 
     async def events(self, transfer_id: TransferId) -> list[TransferEvent]:
@@ -247,6 +249,12 @@ class TransferRepository:
         result = await self._connection.execute(statement, parameters)
         row = result.mappings().one_or_none()
         return None if row is None else transfer_from(row)
+
+
+def _newest(
+    statement: Select[Any], columns: ReadOnlyColumnCollection[str, Any], limit: int
+) -> Select[Any]:
+    return statement.order_by(columns.id.desc()).limit(limit)
 
 
 def _stage(stage: TransferStage, failure: Failure | None) -> dict[str, Any]:

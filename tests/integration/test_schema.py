@@ -219,8 +219,8 @@ CHANGES_OF_HISTORY = [
     )
 ] + [
     ("UPDATE transfers SET description = 'x' WHERE state = 'SUCCESS'", "transfers_final"),
-    ("DELETE FROM transfers WHERE state = 'PROCESSING'", "transfers_final"),
-    ("DELETE FROM transfers", "transfers_final"),
+    ("DELETE FROM transfers WHERE state = 'PROCESSING'", "transfers_kept"),
+    ("DELETE FROM transfers", "transfers_kept"),
     ("TRUNCATE transfers CASCADE", "transfers_not_truncated"),
 ]
 
