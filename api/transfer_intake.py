@@ -20,8 +20,13 @@ from services.outcomes import OutcomeBoard
 from services.transactions import TransactionService
 from workflows.gateway import StartedTransfer, TransferGateway, WorkflowClosed
 
-HANDOVER_SECONDS: Final = 0.25
-"""How long an outcome is expected from this process alone, before Temporal is asked as well."""
+HANDOVER_SECONDS: Final = 1.5
+"""How long an outcome is expected from this process alone, before Temporal is asked as well: longer
+than a transfer takes under full load, for asking costs both a tenth of a transfer."""
+
+TRANSFERS_AT_ONCE: Final = 40
+"""How many workflows a process starts before one of them has ended; more only wait for each other,
+and then run into the time-outs of their first task."""
 
 RECORDING_SECONDS: Final = 2.0
 """How long an answer that does not wait for the outcome waits for the transfer's record."""
@@ -54,6 +59,7 @@ class TransferIntake:
         self._transactions = transactions
         self._gateway = gateway
         self._outcomes = outcomes
+        self._at_once = asyncio.Semaphore(TRANSFERS_AT_ONCE)
 
     async def submit(
         self, tenant_id: TenantId, request: TransferRequest, *, wait_seconds: float
@@ -83,15 +89,20 @@ class TransferIntake:
         def is_awaited(transfer: Transfer) -> bool:
             return transfer.is_final or not wait_seconds
 
+        patience = wait_seconds or RECORDING_SECONDS
         with self._outcomes.expecting(order.workflow_id, is_awaited) as handed_over:
-            try:
-                started = await self._gateway.start(_input(order))
-            except WorkflowClosed:
-                recorded = await self._recorded_after_close(order)
-                if recorded is not None:
-                    return _submission(order, recorded)
-                started = await self._gateway.start(_input(order), again=True)
-            transfer = await self._outcome(order, started, handed_over, wait_seconds)
+            async with self._at_once:
+                try:
+                    started = await self._gateway.start(_input(order))
+                except WorkflowClosed:
+                    recorded = await self._recorded_after_close(order)
+                    if recorded is not None:
+                        return _submission(order, recorded)
+                    started = await self._gateway.start(_input(order), again=True)
+                if started.is_in_process:
+                    await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
+                    patience -= HANDOVER_SECONDS
+            transfer = await self._outcome(order, started, handed_over, patience)
         return _submission(order, transfer if wait_seconds else _promise(transfer))
 
     async def find(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
@@ -125,13 +136,9 @@ class TransferIntake:
         order: TransferOrder,
         started: StartedTransfer,
         handed_over: asyncio.Future[Transfer],
-        wait_seconds: float,
+        patience: float,
     ) -> Transfer:
         """Wait for the outcome from whoever has it first; after the time, say how far it is."""
-        patience = wait_seconds or RECORDING_SECONDS
-        if started.is_in_process:
-            await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
-            patience -= HANDOVER_SECONDS
         is_abandoned = False
         if not handed_over.done() and patience > 0:
             closing = asyncio.create_task(self._closing(started))

@@ -33,8 +33,9 @@ EFFECTIVE_AT_YEAR_MAXIMUM: Final = 2200
 API_WORKERS_MAXIMUM: Final = 64
 """Processes that serve the API behind one listening socket."""
 
-TRANSFERS_IN_FLIGHT_DEFAULT: Final = 64
-"""Requests that move money, in flight in one process: what it does in one to two seconds."""
+TRANSFERS_IN_FLIGHT_DEFAULT: Final = 256
+"""Requests that move money, in flight in all processes behind one port: what two cores do in three
+seconds."""
 
 REQUESTS_IN_FLIGHT_DEFAULT: Final = 256
 """All other requests in flight in one process."""

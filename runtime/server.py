@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from math import ceil
 from typing import Final
 
 import structlog
@@ -79,7 +80,9 @@ class ApiRun:
     async def _serve(self) -> None:
         async with open_api(self._settings, on_failure=self.stop) as context:
             limits = AdmissionLimits(
-                transfers=self._settings.api_transfers_in_flight_maximum,
+                transfers=ceil(
+                    self._settings.api_transfers_in_flight_maximum / self._settings.api_workers
+                ),
                 others=self._settings.api_requests_in_flight_maximum,
             )
             config = uvicorn.Config(
