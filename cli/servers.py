@@ -32,9 +32,9 @@ def api(
     """Serve the HTTP API until it is stopped.
 
     Settings come from the environment: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
-    TEMPORAL_UI_URL, API_HOST, API_PORT, API_WORKERS, RUN_WORKER_IN_API, LOG_LEVEL; and how many
-    requests each process takes in at once: API_TRANSFERS_IN_FLIGHT_MAXIMUM,
-    API_REQUESTS_IN_FLIGHT_MAXIMUM.
+    TEMPORAL_UI_URL, API_HOST, API_PORT, API_WORKERS, API_PIN_TO_CORES,
+    RUN_WORKER_IN_API, LOG_LEVEL; and how many requests are taken in at once:
+    API_TRANSFERS_IN_FLIGHT_MAXIMUM, API_REQUESTS_IN_FLIGHT_MAXIMUM.
 
     SIGTERM or Ctrl-C lets requests in flight finish; a second one ends at once. With several
     processes, SIGHUP replaces them one by one, without a gap.

@@ -46,6 +46,7 @@ class ApiChild:
         *,
         load: SharedLoad,
         slot: int,
+        number: int,
     ) -> Self:
         """Start a process; it is not ready yet.
 
@@ -53,6 +54,8 @@ class ApiChild:
         ----------
         load, slot
             Where it tells how many connections it has.
+        number
+            Its number among the processes; a successor has the same.
 
         Raises
         ------
@@ -66,7 +69,7 @@ class ApiChild:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *COMMAND,
-                    *map(str, (slot, *files)),
+                    *map(str, (slot, number, *files)),
                     stdin=subprocess.DEVNULL,
                     env=dict(environment),
                     pass_fds=files,

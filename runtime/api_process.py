@@ -1,10 +1,10 @@
 """One of several processes of an API, as its supervisor starts it.
 
-Called as ``python -m runtime.api_process SLOT LOAD LIFELINE LISTENER [LISTENER ...]``: its slot in
-the shared load, then numbers of open files. The lifeline is a socket to the supervisor: this
-process says on it, in a line of JSON, that it is ready or what keeps it from starting, accepts
-connections when it is told to, and drains when the other end is closed, for then nobody supervises
-it any more.
+Called as ``python -m runtime.api_process SLOT NUMBER LOAD LIFELINE LISTENER [LISTENER ...]``: its
+slot in the shared load, its number among the processes, then numbers of open files. The lifeline is
+a socket to the supervisor: this process says on it, in a line of JSON, that it is ready or what
+keeps it from starting, accepts connections when it is told to, and drains when the other end is
+closed, for then nobody supervises it any more.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 import structlog
 import uvloop
 
+from runtime.cores import stay_on_core
 from runtime.http_server import Place
 from runtime.leaving import leave
 from runtime.logs import configure_logs
@@ -39,7 +40,9 @@ def main(arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = Settings()
     configure_logs(settings.log_level)
-    slot, load, *files = map(int, arguments)
+    slot, number, load, *files = map(int, arguments)
+    if settings.api_pin_to_cores:
+        stay_on_core(number)
     lifeline, *listeners = (socket.socket(fileno=file) for file in files)
     try:
         uvloop.run(_serve(settings, Place(SharedLoad(load), slot), lifeline, listeners))

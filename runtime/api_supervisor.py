@@ -36,11 +36,14 @@ class _Place:
 
     Parameters
     ----------
+    number
+        Which of the processes, from 0.
     replacing
         Held while a successor is brought up.
     """
 
     child: ApiChild
+    number: int
     replacing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -121,10 +124,10 @@ class ApiSupervisor:
 
     async def _keep_up(self, tasks: asyncio.TaskGroup) -> None:
         # The first by itself: it sets Temporal up, and tells what would keep all from starting.
-        children = [await self._bring_up()]
-        others = [tasks.create_task(self._bring_up()) for _ in range(self._count - 1)]
+        children = [await self._bring_up(0)]
+        others = [tasks.create_task(self._bring_up(number)) for number in range(1, self._count)]
         children += [await other for other in others]
-        places = [_Place(child) for child in children]
+        places = [_Place(child, number) for number, child in enumerate(children)]
         listen(self._listeners)
         for place in places:
             # Only now, else the first would keep all clients that come before the others.
@@ -137,12 +140,12 @@ class ApiSupervisor:
             self._restart_asked.clear()
             await self._restart(tasks, places)
 
-    async def _bring_up(self) -> ApiChild:
+    async def _bring_up(self, number: int) -> ApiChild:
         """Start a process and wait until it is ready; nothing is left of one that does not."""
         slot = self._slots.pop()
         try:
             child = await ApiChild.start(
-                self._listeners, self._environment, load=self._load, slot=slot
+                self._listeners, self._environment, load=self._load, slot=slot, number=number
             )
         except ApiProcessFailed:
             self._slots.add(slot)
@@ -171,18 +174,18 @@ class ApiSupervisor:
             if place.child is child:
                 lived_seconds = time.monotonic() - began
                 self._log.error("api_process_lost", pid=child.pid, ending=ending)
-                place.child = await self._bring_back(lived_seconds)
+                place.child = await self._bring_back(place.number, lived_seconds)
                 place.child.accept()
                 tasks.create_task(self._watch(tasks, place))
 
-    async def _bring_back(self, lived_seconds: float) -> ApiChild:
+    async def _bring_back(self, number: int, lived_seconds: float) -> ApiChild:
         delay_seconds = RESTART_FIRST_DELAY_SECONDS
         if lived_seconds < SETTLED_SECONDS:
             delay_seconds = RESTART_MAX_DELAY_SECONDS
         while True:
             await asyncio.sleep(delay_seconds)
             try:
-                child = await self._bring_up()
+                child = await self._bring_up(number)
             except ApiProcessFailed as failure:
                 self._log.error("api_process_not_started", reason=str(failure))
                 delay_seconds = min(2 * delay_seconds, RESTART_MAX_DELAY_SECONDS)
@@ -203,7 +206,7 @@ class ApiSupervisor:
     async def _replace(self, tasks: asyncio.TaskGroup, place: _Place) -> None:
         """Bring up a successor, then let the process before it finish."""
         async with place.replacing:
-            former, successor = place.child, await self._bring_up()
+            former, successor = place.child, await self._bring_up(place.number)
             place.child = successor
             successor.accept()
         tasks.create_task(self._watch(tasks, place))

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     api_workers: Annotated[int, Field(ge=1, le=API_WORKERS_MAXIMUM)] = 1
+    api_pin_to_cores: bool = Field(
+        default=False,
+        description="keep each of several API processes on a core: where they have the machine",
+    )
     api_transfers_in_flight_maximum: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAXIMUM)] = (
         TRANSFERS_IN_FLIGHT_DEFAULT
     )

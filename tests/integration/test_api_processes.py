@@ -55,6 +55,24 @@ class Traffic:
         self._is_ending = True
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no cores to keep to here")
+async def test_each_process_keeps_to_a_core_also_after_a_restart(
+    stack: Stack, services: Services
+) -> None:
+    def cores(served: ServedApi) -> set[frozenset[int]]:
+        return {frozenset(os.sched_getaffinity(pid)) for pid in served.processes()}
+
+    mine = sorted(os.sched_getaffinity(0))
+    expected = {frozenset({mine[number % len(mine)]}) for number in range(PROCESSES)}
+    async with served_api(
+        stack, services.access, "--workers", str(PROCESSES), API_PIN_TO_CORES="true"
+    ) as served:
+        assert cores(served) == expected
+        served.signal(signal.SIGHUP)
+        await eventually(lambda: bool(served.events("rolling_restart_done")), "the restart")
+        assert cores(served) == expected
+
+
 async def test_a_rolling_restart_fails_no_request(served: ServedApi, stack: Stack) -> None:
     before = served.processes()
     assert len(before) == PROCESSES
