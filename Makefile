@@ -43,10 +43,10 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 	@touch $(BENCH_STAMP)
 
 bench: $(BENCH_STAMP) ## Measure the service beside the engine's floor and its peers
-	$(BIN)/python -m benchmarks --output docs/performance --document docs/performance.md
+	API_PIN_TO_CORES=true $(BIN)/python -m benchmarks --output docs/performance --document docs/performance.md
 
 bench-quick: $(STAMP) ## Hold the ratios to the floor against the recorded ones, in a minute
-	$(BIN)/python -m benchmarks.quick
+	API_PIN_TO_CORES=true $(BIN)/python -m benchmarks.quick
 
 check: $(STAMP) ## Lint, types, import rules, migrations
 	$(BIN)/ruff check .

@@ -30,8 +30,8 @@ SIZES: Final = (10_000, 100_000, 1_000_000)
 WORKFLOWS_MAXIMUM: Final = 100_000
 """Temporal's development server takes 18 KiB a workflow, and keeps them for its retention only."""
 PRESSURE_SECONDS: Final = 60.0
-API_WORKERS: Final = 2
-"""Processes of the API: one a core of the machine that the figures are from."""
+API_WORKERS: Final = 1
+"""Processes of the API. On two cores one is enough: it leaves the other core to the servers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,6 @@ class LocalStack:
             "API_HOST": LOOPBACK,
             "API_PORT": str(self._options.api_port),
             "API_WORKERS": str(self._options.api_workers),
-            "API_PIN_TO_CORES": "true",
         }
 
     async def _migrate(self, environment: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.admission import AdmissionLimits
 from api.app import create_app
 from runtime.composition import open_api
+from runtime.cores import stay_on_core
 from runtime.http_server import ApiServer, Place
 from runtime.listeners import bound_listeners, place_of
 from runtime.settings import Settings
@@ -123,6 +124,8 @@ def serve(settings: Settings) -> None:
     StaleSchemaError, DatabaseUnavailable, TemporalUnavailable, RPCError
         It cannot start.
     """
+    if settings.api_pin_to_cores:
+        stay_on_core(0)
     place = settings.api_host, settings.api_port
 
     async def run(listeners: Sequence[socket.socket]) -> None:

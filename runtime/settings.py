@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     api_workers: Annotated[int, Field(ge=1, le=API_WORKERS_MAXIMUM)] = 1
     api_pin_to_cores: bool = Field(
         default=False,
-        description="keep each of several API processes on a core: where they have the machine",
+        description="keep each process of the API on a core: where it has the machine to itself",
     )
     api_transfers_in_flight_maximum: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAXIMUM)] = (
         TRANSFERS_IN_FLIGHT_DEFAULT

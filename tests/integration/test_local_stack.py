@@ -127,7 +127,6 @@ async def test_the_commands_learn_their_surroundings_from_the_environment(
         "API_HOST": "127.0.0.1",
         "API_PORT": info.api_url.rpartition(":")[2],
         "API_WORKERS": "1",
-        "API_PIN_TO_CORES": "true",
         "FURTHER": "yes",
     }
     assert {name: environment[name] for name in expected} == expected
