@@ -1,6 +1,7 @@
 """A real Temporal server with its UI as a child process, on loopback, with a file database."""
 
 import json
+import os
 import shutil
 import sysconfig
 from collections.abc import Mapping
@@ -108,8 +109,8 @@ class EmbeddedTemporal(Part):
             command=self._command(),
             log_path=self.log_path,
             # The person's own settings of the temporal CLI, in HOME and in TEMPORAL_* variables,
-            # are for other servers. A lazier garbage collector is worth a few percent.
-            environment=bare_environment() | {"HOME": str(self.database.parent), "GOGC": "400"},
+            # are for other servers.
+            environment=bare_environment() | {"HOME": str(self.database.parent)} | _go_settings(),
         )
 
     def _command(self) -> tuple[str, ...]:
@@ -149,6 +150,17 @@ class EmbeddedTemporal(Part):
             return str(error)
         missing = set(self._search_attributes) - set(known.custom_attributes)
         return f"search attributes {sorted(missing)} are missing" if missing else None
+
+
+def _go_settings() -> dict[str, str]:
+    """Tune the server's runtime for a machine that it shares.
+
+    Notes
+    -----
+    A lazier garbage collector is worth a few percent. SQLite has one writer at a time anyway, and on
+    two cores a server that keeps to one spares a tenth of everybody's work: it wakes fewer threads.
+    """
+    return {"GOGC": "400", "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2))}
 
 
 def _program() -> str:
