@@ -157,8 +157,9 @@ def _go_settings() -> dict[str, str]:
 
     Notes
     -----
-    A lazier garbage collector is worth a few percent. SQLite has one writer at a time anyway, and on
-    two cores a server that keeps to one spares a tenth of everybody's work: it wakes fewer threads.
+    A lazier garbage collector is worth a few percent. SQLite has one writer at a time anyway, and
+    on two cores a server that keeps to one spares a tenth of everybody's work: it wakes fewer
+    threads.
     """
     return {"GOGC": "400", "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2))}
 
