@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.choices import Contention
@@ -72,6 +72,8 @@ async def grow(
                 rounds.report(f"growth: filling Temporal with {wanted:,} workflows")
                 await fill_temporal(bench, wanted, first=cloned)
                 cloned += wanted
+                # The server was started anew for it.
+                ways = [replace(way, pids={**way.pids, **bench.stack.info.pids}) for way in ways]
             before = await _sequential_scans(bench)
             summaries = await rounds.measure(ways)
             after = await _sequential_scans(bench)
