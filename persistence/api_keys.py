@@ -1,10 +1,9 @@
 """Tenants and API keys in SQL."""
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import RowMapping, Select, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -52,7 +51,7 @@ class ApiKeyRepository:
             )
         )
         result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
-        return api_key_from(result.mappings().one())
+        return _api_key(result.mappings().one())
 
     async def page(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
@@ -60,7 +59,7 @@ class ApiKeyRepository:
         if tenant_name is not None:
             statement = statement.where(tenants.c.name == tenant_name)
         result = await self._connection.execute(statement)
-        return [api_key_from(row) for row in result.mappings()]
+        return [_api_key(row) for row in result.mappings()]
 
     async def revoke(self, key_id: UUID) -> ApiKey | None:
         """Revoke a key, for ever; the time of the first revocation stays."""
@@ -71,7 +70,7 @@ class ApiKeyRepository:
         )
         result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
         row = result.mappings().one_or_none()
-        return None if row is None else api_key_from(row)
+        return None if row is None else _api_key(row)
 
 
 def _keys() -> Select[Any]:
@@ -80,8 +79,7 @@ def _keys() -> Select[Any]:
     )
 
 
-def api_key_from(row: Mapping[str, Any]) -> ApiKey:
-    """Read a key from a row that holds its tenant's name as well."""
+def _api_key(row: RowMapping) -> ApiKey:
     return ApiKey(
         id=ApiKeyId(row["id"]),
         tenant_id=TenantId(row["tenant_id"]),

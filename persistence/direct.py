@@ -14,18 +14,16 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from domain.access import ApiKey
+from domain.access import Principal, Scope
 from domain.accounts import AccountReference
-from domain.ids import EntryId, HoldId, TenantId, TransferId
+from domain.ids import ApiKeyId, EntryId, HoldId, TenantId, TransferId
 from domain.transfers import Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
-from persistence.api_keys import api_key_from
 from persistence.transfers import transfer_from
 
-_FIND_API_KEY: Final = """
-SELECT api_key.*, tenant.name AS tenant_name
-FROM api_keys AS api_key JOIN tenants AS tenant ON tenant.id = api_key.tenant_id
-WHERE api_key.secret_hash = %(secret_hash)s
+_FIND_PRINCIPAL: Final = """
+SELECT id, tenant_id, scopes FROM api_keys
+WHERE secret_hash = %(secret_hash)s AND revoked_at IS NULL
 """
 
 _FIND_SIDES: Final = """
@@ -161,10 +159,16 @@ class DirectStatements:
     def __init__(self, connection: AsyncConnection[DictRow]) -> None:
         self._connection = connection
 
-    async def find_api_key(self, secret_hash: bytes) -> ApiKey | None:
-        """Read the key with a hash, revoked or not."""
-        row = await self._one(_FIND_API_KEY, {"secret_hash": secret_hash})
-        return None if row is None else api_key_from(row)
+    async def find_principal(self, secret_hash: bytes) -> Principal | None:
+        """Tell whom the key with a hash belongs to; ``None`` where it is unknown or revoked."""
+        row = await self._one(_FIND_PRINCIPAL, {"secret_hash": secret_hash})
+        if row is None:
+            return None
+        return Principal(
+            tenant_id=TenantId(row["tenant_id"]),
+            api_key_id=ApiKeyId(row["id"]),
+            scopes=frozenset(Scope(scope) for scope in row["scopes"]),
+        )
 
     async def find_sides(
         self,

@@ -63,10 +63,10 @@ class AccessService:
         key is refused from the next request on, in every process.
         """
         async with self._database.direct() as statements:
-            key = await statements.find_api_key(_hash(secret))
-        if key is None or key.revoked_at is not None:
+            principal = await statements.find_principal(_hash(secret))
+        if principal is None:
             raise Unauthenticated("The API key is not valid.")
-        return Principal(tenant_id=key.tenant_id, api_key_id=key.id, scopes=key.scopes)
+        return principal
 
     async def list_keys(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
