@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.calls import api_place, call_api, print_answer
+from cli.calls import api_place, call_and_print
 from cli.documents import show_account, show_accounts
 from cli.options import (
     ApiKey,
@@ -52,8 +52,7 @@ def create(
         "metadata": parse_metadata(metadata) or {},
     }
     place = api_place(api_url, api_key, data_dir)
-    answer = call_api(place, lambda api: api.post("/v1/accounts", body), as_json=as_json)
-    print_answer(answer, show_account, as_json=as_json)
+    call_and_print(place, lambda api: api.post("/v1/accounts", body), show_account, as_json=as_json)
 
 
 @app.command("list", epilog="Example: transfers accounts list --currency EUR --status ACTIVE")
@@ -71,7 +70,7 @@ def list_accounts(
     as_json: AsJson = False,
 ) -> None:
     """List accounts with their balances, newest first, settlement accounts among them."""
-    answer = call_api(
+    call_and_print(
         api_place(api_url, api_key, data_dir),
         lambda api: api.get(
             "/v1/accounts",
@@ -82,6 +81,6 @@ def list_accounts(
             limit=page_size,
             cursor=cursor,
         ),
+        show_accounts,
         as_json=as_json,
     )
-    print_answer(answer, show_accounts, as_json=as_json)

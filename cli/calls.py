@@ -101,6 +101,17 @@ def call_api(
         raise SystemExit(1) from None
 
 
+def call_and_print(
+    place: ApiPlace,
+    call: Callable[[ApiClient], Awaitable[Answer]],
+    show: Callable[[Answer], None],
+    *,
+    as_json: bool,
+) -> None:
+    """Call the API as `call_api` does, and print the answer as `print_answer` does."""
+    print_answer(call_api(place, call, as_json=as_json), show, as_json=as_json)
+
+
 def unavailable(place: ApiPlace, error: ApiUnavailable) -> CommandFailed:
     """Say that an API does not answer, and who named it."""
     hint = ""

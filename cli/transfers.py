@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from cli.amounts import parse_amount
-from cli.calls import api_place, call_api, print_answer
+from cli.calls import api_place, call_and_print, call_api, print_answer
 from cli.console import messages, print_json, print_line
 from cli.documents import (
     print_entries,
@@ -177,7 +177,7 @@ def list_transfers(
     as_json: AsJson = False,
 ) -> None:
     """List transfers, newest first."""
-    answer = call_api(
+    call_and_print(
         api_place(api_url, api_key, data_dir),
         lambda api: api.get(
             "/v1/transfers",
@@ -190,9 +190,9 @@ def list_transfers(
             limit=page_size,
             cursor=cursor,
         ),
+        show_transfers,
         as_json=as_json,
     )
-    print_answer(answer, show_transfers, as_json=as_json)
 
 
 async def _read_parts(api: ApiClient, transfer_id: str, parts: list[str]) -> Document:

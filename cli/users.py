@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.calls import api_place, call_api, print_answer
+from cli.calls import api_place, call_and_print
 from cli.documents import show_user, show_users
 from cli.options import (
     ApiKey,
@@ -38,8 +38,7 @@ def create(
     """Record a user."""
     body = {"name": name, "external_id": external_id, "metadata": parse_metadata(metadata) or {}}
     place = api_place(api_url, api_key, data_dir)
-    answer = call_api(place, lambda api: api.post("/v1/users", body), as_json=as_json)
-    print_answer(answer, show_user, as_json=as_json)
+    call_and_print(place, lambda api: api.post("/v1/users", body), show_user, as_json=as_json)
 
 
 @app.command("list", epilog="Example: transfers users list --external-id ada --json")
@@ -54,9 +53,9 @@ def list_users(
     as_json: AsJson = False,
 ) -> None:
     """List users, newest first."""
-    answer = call_api(
+    call_and_print(
         api_place(api_url, api_key, data_dir),
         lambda api: api.get("/v1/users", external_id=external_id, limit=page_size, cursor=cursor),
+        show_users,
         as_json=as_json,
     )
-    print_answer(answer, show_users, as_json=as_json)
