@@ -9,7 +9,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import problem_response, retry_after
 from domain.errors import Overloaded
-from domain.limits import REQUESTS_IN_FLIGHT_DEFAULT, TRANSFERS_IN_FLIGHT_DEFAULT
 
 ALWAYS_ADMITTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """What tells of the service's own state: cheapest, and needed most, while it is overloaded."""
@@ -33,8 +32,8 @@ class AdmissionLimits:
         All other requests; a limit of their own, so that operators can read while money queues up.
     """
 
-    transfers: int = TRANSFERS_IN_FLIGHT_DEFAULT
-    others: int = REQUESTS_IN_FLIGHT_DEFAULT
+    transfers: int
+    others: int
 
 
 class _Gate:

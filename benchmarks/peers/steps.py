@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, Self
+from typing import Self
 from uuid import UUID
 
 from benchmarks.peers.details import Details
@@ -14,8 +14,6 @@ from domain.states import ProcessState
 from domain.transfers import TransferOrder, TransferType
 from runtime.composition import open_services
 from services.transactions import TransactionService
-
-CONNECTIONS: Final = 30
 
 
 class MoneySteps:
