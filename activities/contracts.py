@@ -4,7 +4,7 @@ The payloads stand in Temporal's histories: fields may be added with a default, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,8 +12,31 @@ from uuid import UUID
 
 from temporalio import activity
 
+from domain.operations import Operation
 from domain.states import ProcessState, TransferStage
-from domain.transfers import TransferType
+from domain.transfers import CaptureMode, TransferType
+
+
+@dataclass(frozen=True, slots=True)
+class LegInput:
+    """One leg of a transfer with several."""
+
+    source_account_id: UUID
+    destination_account_id: UUID
+    amount_minor: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class TermsInput:
+    """What a transfer is asked to do other than to move money between two accounts at once."""
+
+    capture: CaptureMode = CaptureMode.AUTOMATIC
+    expires_at: datetime | None = None
+    hold_seconds: float | None = None
+    execute_at: datetime | None = None
+    legs: Sequence[LegInput] = ()
+    reversal_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,8 @@ class TransferInput:
     description: str | None = None
     metadata: Mapping[str, Any] | None = None
     effective_at: datetime | None = None
+    requested_by: UUID | None = None
+    terms: TermsInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +100,45 @@ class TransferProgress:
     transfer_id
         The recorded transfer's. It is not the input's where the key was used for a transfer
         before.
+    waits_until
+        Until when the transfer rests for somebody or its time.
     """
 
     transfer_id: UUID
     state: ProcessState
     stage: TransferStage
     failure: FailureDetails | None = None
+    waits_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryInput:
+    """Which transfer has rested until its time came."""
+
+    transfer: TransferKey
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OperationInput:
+    """What is to be done to a transfer, as ``OperationOrder`` has it.
+
+    Parameters
+    ----------
+    fingerprint, seen_fingerprint
+        SHA-256, as hexadecimal digits.
+    """
+
+    transfer: TransferKey
+    idempotency_key: str
+    fingerprint: str
+    operation: Operation
+    requested_by: UUID
+    amount_minor: str | None = None
+    is_final: bool | None = None
+    expires_at: datetime | None = None
+    note: str | None = None
+    seen_fingerprint: str | None = None
 
 
 class TransferSteps(ABC):
@@ -105,6 +163,25 @@ class TransferSteps(ABC):
     @abstractmethod
     async def compensate(self, compensation: CompensationInput) -> TransferProgress:
         """Release what is reserved; complete what is posted. The database decides which."""
+
+
+class RestingSteps(ABC):
+    """What moves a transfer that rests: its time, or somebody. Each repeats to the same result."""
+
+    @activity.defn(name="schedule")
+    @abstractmethod
+    async def schedule(self, order: TransferInput) -> TransferProgress:
+        """Record a transfer that is to be carried out later."""
+
+    @activity.defn(name="expire")
+    @abstractmethod
+    async def expire(self, expiry: ExpiryInput) -> TransferProgress:
+        """End a transfer that nobody moved on in time."""
+
+    @activity.defn(name="carry_out_operation")
+    @abstractmethod
+    async def carry_out_operation(self, operation: OperationInput) -> TransferProgress:
+        """Capture, extend, cancel, approve or reject; refused for good where that cannot be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -14,11 +15,30 @@ from activities.contracts import (
     TransferProgress,
     TransferSteps,
 )
-from domain.errors import DomainError, IdempotencyKeyReused, TransferNotFound, TransferRefusal
-from domain.ids import AccountId, TenantId, TransferId
-from domain.money import Money
-from domain.transfers import Failure, Transfer, TransferOrder
+from activities.orders import order_of
+from domain.errors import (
+    CaptureExceedsHold,
+    DomainError,
+    ExpiryNotLater,
+    IdempotencyKeyReused,
+    MakerCannotApprove,
+    OperationConflict,
+    TransferNotFound,
+    TransferRefusal,
+)
+from domain.ids import TenantId, TransferId
+from domain.transfers import Failure, Transfer
 from services.transactions import TransactionService
+
+FINAL_ERRORS: Final = (
+    TransferRefusal,
+    TransferNotFound,
+    IdempotencyKeyReused,
+    OperationConflict,
+    CaptureExceedsHold,
+    ExpiryNotLater,
+    MakerCannotApprove,
+)
 
 
 class TransferActivities(TransferSteps):
@@ -36,14 +56,14 @@ class TransferActivities(TransferSteps):
     @activity.defn(name="reserve_funds")
     async def reserve_funds(self, order: TransferInput) -> TransferProgress:
         """See ``TransferSteps.reserve_funds`` and ``TransactionService.reserve``."""
-        with _application_errors():
-            return _progress(await self._transactions.reserve(_order(order)))
+        with application_errors():
+            return progress_of(await self._transactions.reserve(order_of(order)))
 
     @activity.defn(name="post_entries")
     async def post_entries(self, transfer: TransferKey) -> TransferProgress:
         """See ``TransferSteps.post_entries`` and ``TransactionService.post``."""
-        with _application_errors():
-            return _progress(
+        with application_errors():
+            return progress_of(
                 await self._transactions.post(
                     TenantId(transfer.tenant_id), TransferId(transfer.transfer_id)
                 )
@@ -52,8 +72,8 @@ class TransferActivities(TransferSteps):
     @activity.defn(name="finalise")
     async def finalise(self, transfer: TransferKey) -> TransferProgress:
         """See ``TransferSteps.finalise`` and ``TransactionService.finalise``."""
-        with _application_errors():
-            return _progress(
+        with application_errors():
+            return progress_of(
                 await self._transactions.finalise(
                     TenantId(transfer.tenant_id), TransferId(transfer.transfer_id)
                 )
@@ -62,8 +82,8 @@ class TransferActivities(TransferSteps):
     @activity.defn(name="compensate")
     async def compensate(self, compensation: CompensationInput) -> TransferProgress:
         """See ``TransferSteps.compensate`` and ``TransactionService.compensate``."""
-        with _application_errors():
-            return _progress(
+        with application_errors():
+            return progress_of(
                 await self._transactions.compensate(
                     TenantId(compensation.transfer.tenant_id),
                     TransferId(compensation.transfer.transfer_id),
@@ -73,12 +93,12 @@ class TransferActivities(TransferSteps):
 
 
 @contextmanager
-def _application_errors() -> Iterator[None]:
+def application_errors() -> Iterator[None]:
     """Tell Temporal which of the domain's errors another attempt cannot change."""
     try:
         yield
     except DomainError as error:
-        is_final = isinstance(error, TransferRefusal | TransferNotFound | IdempotencyKeyReused)
+        is_final = isinstance(error, FINAL_ERRORS)
         raise ApplicationError(
             error.message,
             type=error.code,
@@ -92,27 +112,13 @@ def _application_errors() -> Iterator[None]:
         ) from error
 
 
-def _order(order: TransferInput) -> TransferOrder:
-    return TransferOrder(
-        id=TransferId(order.transfer_id),
-        tenant_id=TenantId(order.tenant_id),
-        idempotency_key=order.idempotency_key,
-        fingerprint=bytes.fromhex(order.fingerprint),
-        type=order.type,
-        source_account_id=AccountId(order.source_account_id),
-        destination_account_id=AccountId(order.destination_account_id),
-        money=Money(int(order.amount_minor), order.currency),
-        description=order.description,
-        metadata=order.metadata or {},
-        effective_at=order.effective_at,
-    )
-
-
-def _progress(transfer: Transfer) -> TransferProgress:
+def progress_of(transfer: Transfer) -> TransferProgress:
+    """Tell a workflow what a transfer has come to."""
     failure = transfer.failure
     return TransferProgress(
         transfer_id=transfer.id,
         state=transfer.state,
         stage=transfer.stage,
         failure=FailureDetails(failure.code, failure.message) if failure else None,
+        waits_until=transfer.waits_until,
     )

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.transfer_intake import TransferIntake
+from api.transfer_operations import TransferOperations
 from services.access import AccessService
 from services.accounts import AccountService
 from services.balances import BalanceService
@@ -40,6 +41,7 @@ class ApiContext:
     ledger: LedgerService
     transactions: TransactionService
     intake: TransferIntake
+    operations: TransferOperations
     gateway: TransferGateway
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]

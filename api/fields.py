@@ -18,10 +18,12 @@ from domain.limits import (
     EFFECTIVE_AT_YEAR_MAXIMUM,
     EFFECTIVE_AT_YEAR_MINIMUM,
     EXTERNAL_ID_LENGTH_MAXIMUM,
+    HOLD_SECONDS_MAXIMUM,
     METADATA_BYTES_MAXIMUM,
     METADATA_DEPTH_MAXIMUM,
     METADATA_ENTRIES_MAXIMUM,
     NAME_LENGTH_MAXIMUM,
+    NOTE_LENGTH_MAXIMUM,
 )
 from services.currencies import find_currency
 
@@ -49,6 +51,15 @@ def _amount(value: Any) -> int:
     if not AMOUNT_MINIMUM_MINOR <= amount_minor <= AMOUNT_MAXIMUM_MINOR:
         raise PydanticCustomError(
             "amount_range", "must be 1 to 10^30, in minor units of the currency"
+        )
+    return amount_minor
+
+
+def _capture_amount(value: Any) -> int:
+    amount_minor = _minor_units(value)
+    if not 0 <= amount_minor <= AMOUNT_MAXIMUM_MINOR:
+        raise PydanticCustomError(
+            "amount_range", "must be 0 to 10^30, in minor units of the currency"
         )
     return amount_minor
 
@@ -157,6 +168,9 @@ _AMOUNT_SCHEMA: Final = {
 }
 
 Amount: TypeAlias = Annotated[int, BeforeValidator(_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
+CaptureAmount: TypeAlias = Annotated[
+    int, BeforeValidator(_capture_amount), WithJsonSchema(_AMOUNT_SCHEMA)
+]
 OverdraftLimit: TypeAlias = Annotated[
     int, BeforeValidator(_overdraft_limit), WithJsonSchema({"type": "integer", "minimum": 0})
 ]
@@ -165,8 +179,12 @@ CurrencyCode: TypeAlias = Annotated[
     AfterValidator(_currency),
     WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217 code."}),
 ]
+HoldSeconds: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=HOLD_SECONDS_MAXIMUM)]
 Name: TypeAlias = Annotated[
     str, Field(min_length=1, max_length=NAME_LENGTH_MAXIMUM), AfterValidator(_plain_text)
+]
+Note: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=NOTE_LENGTH_MAXIMUM), AfterValidator(_plain_text)
 ]
 Description: TypeAlias = Annotated[
     str, Field(max_length=DESCRIPTION_LENGTH_MAXIMUM), AfterValidator(_plain_text)

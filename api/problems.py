@@ -9,27 +9,34 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from api.schemas import Problem, ProblemField, TransferView
+from api.schemas import ONE_LEG, SEVERAL_LEGS, Problem, ProblemField, TransferView
 from domain.errors import (
     AccountAlreadyClosed,
     AccountNotEmpty,
     AccountNotFound,
+    ApprovalRuleTaken,
+    CaptureExceedsHold,
     CurrencyMismatch,
     DomainError,
+    ExpiryNotLater,
     ExternalIdTaken,
     IdempotencyKeyReused,
     LedgerRuleViolated,
+    MakerCannotApprove,
     NotFound,
+    OperationConflict,
     OverdraftLimitInUse,
     SameAccount,
     ScopeMissing,
     ServiceUnavailable,
     SystemAccountProtected,
+    TransferNotFound,
     TransferRefusal,
     Unauthenticated,
     ValidationFailed,
 )
 from domain.transfers import Transfer
+from workflows.gateway import OperationRefused
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_TYPE_PREFIX: Final = "urn:transfers:problem:"
@@ -43,6 +50,11 @@ _STATUS_OF: Final[Sequence[tuple[type[DomainError], HTTPStatus]]] = (
     (CurrencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
     (IdempotencyKeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TransferRefusal, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (CaptureExceedsHold, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ExpiryNotLater, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (MakerCannotApprove, HTTPStatus.FORBIDDEN),
+    (OperationConflict, HTTPStatus.CONFLICT),
+    (ApprovalRuleTaken, HTTPStatus.CONFLICT),
     (ExternalIdTaken, HTTPStatus.CONFLICT),
     (AccountAlreadyClosed, HTTPStatus.CONFLICT),
     (AccountNotEmpty, HTTPStatus.CONFLICT),
@@ -51,6 +63,13 @@ _STATUS_OF: Final[Sequence[tuple[type[DomainError], HTTPStatus]]] = (
     (LedgerRuleViolated, HTTPStatus.CONFLICT),
     (ServiceUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+
+# Of errors that come back from where a workflow carried an operation out, as their codes alone.
+_STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
+    TransferNotFound.code: HTTPStatus.NOT_FOUND,
+    MakerCannotApprove.code: HTTPStatus.FORBIDDEN,
+    **{kind.code: HTTPStatus.CONFLICT for kind in OperationConflict.__subclasses__()},
+}
 
 _CODE_OF_STATUS: Final[Mapping[int, str]] = {
     HTTPStatus.BAD_REQUEST: "malformed_json",
@@ -128,6 +147,7 @@ def retry_after(error: ServiceUnavailable) -> Mapping[str, str]:
 def install_problem_handlers(app: FastAPI) -> None:
     """Make every error of an app a problem document."""
     app.add_exception_handler(DomainError, _on_domain_error)
+    app.add_exception_handler(OperationRefused, _on_operation_refused)
     app.add_exception_handler(BadHeader, _on_bad_header)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -149,6 +169,14 @@ async def _on_domain_error(_request: Request, error: Exception) -> Response:
             ProblemField(field=p.field, code=p.code, message=p.message) for p in error.problems
         ]
     return problem_response(status, error.code, error.message, errors=errors, headers=headers)
+
+
+async def _on_operation_refused(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, OperationRefused):
+        raise TypeError from error
+    code = error.failure.code
+    status = _STATUS_OF_CODE.get(code, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return problem_response(status, code, error.failure.message)
 
 
 async def _on_bad_header(_request: Request, error: Exception) -> Response:
@@ -174,7 +202,7 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
 
 def _problem_field(problem: Mapping[str, Any]) -> ProblemField:
     """Name the field as the client wrote it: without the part of the request it stands in."""
-    location = [str(part) for part in problem["loc"]]
+    location = [str(part) for part in problem["loc"] if part not in {ONE_LEG, SEVERAL_LEGS}]
     return ProblemField(
         field=".".join(location[1:]) or location[0],
         code=problem["type"],

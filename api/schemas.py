@@ -1,10 +1,11 @@
 """Bodies of requests and answers."""
 
-from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from api.fields import (
     AccountName,
@@ -12,17 +13,33 @@ from api.fields import (
     CurrencyCode,
     Description,
     ExternalId,
+    HoldSeconds,
     Metadata,
     Moment,
     Name,
     OverdraftLimit,
 )
 from domain.accounts import Account, AccountKind, AccountStatus, BalanceAsOf, User
+from domain.errors import FieldProblem, ValidationFailed
+from domain.ids import TransferId
 from domain.ledger import EntryDirection, LedgerEntry
+from domain.limits import LEGS_MAXIMUM
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage
-from domain.transfers import Transfer, TransferEvent, TransferRequest, TransferType
+from domain.transfers import (
+    CaptureMode,
+    Leg,
+    LegRequest,
+    ReversalRequest,
+    Transfer,
+    TransferEvent,
+    TransferRequest,
+    TransferType,
+)
 from workflows.gateway import LiveWorkflow
+
+ONE_LEG: Final = "one_leg"
+SEVERAL_LEGS: Final = "several_legs"
 
 Item = TypeVar("Item")
 
@@ -58,7 +75,34 @@ class AccountChange(RequestBody):
     metadata: Metadata | None = None
 
 
-class TransferCreate(RequestBody):
+class LegCreate(RequestBody):
+    """One movement of money within a transfer."""
+
+    source: AccountName
+    destination: AccountName
+    amount: Amount
+    currency: CurrencyCode
+
+    def to_request(self) -> LegRequest:
+        """Say it in the domain's words."""
+        return LegRequest(self.source, self.destination, Money(self.amount, self.currency))
+
+
+class TransferDetails(RequestBody):
+    """What every transfer can be given."""
+
+    description: Description | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    effective_at: Moment | None = Field(
+        default=None, description="When the money counts; the moment of recording by default."
+    )
+    execute_at: Moment | None = Field(
+        default=None,
+        description="When to carry it out, at most 366 days ahead; funds are checked then.",
+    )
+
+
+class TransferCreate(TransferDetails):
     """Money to be moved."""
 
     type: Literal[TransferType.INTERNAL, TransferType.DEPOSIT, TransferType.WITHDRAWAL] = (
@@ -72,14 +116,29 @@ class TransferCreate(RequestBody):
     )
     amount: Amount
     currency: CurrencyCode
-    description: Description | None = None
-    metadata: Metadata = Field(default_factory=dict)
-    effective_at: Moment | None = Field(
-        default=None, description="When the money counts; the moment of recording by default."
+    capture: CaptureMode = Field(
+        default=CaptureMode.AUTOMATIC,
+        description="manual: hold the money now, and move it by captures later.",
+    )
+    expires_at: Moment | None = Field(
+        default=None, description="When a hold with manual capture ends; at most 31 days ahead."
+    )
+    expires_in_seconds: HoldSeconds | None = Field(
+        default=None, description="The same, from the reserve on. 7 days where both are left out."
     )
 
     def to_request(self, idempotency_key: str) -> TransferRequest:
-        """Say it in the domain's words."""
+        """Say it in the domain's words.
+
+        Raises
+        ------
+        ValidationFailed
+            Fields that only a manual capture has, or both of two that exclude each other.
+        """
+        problems = list(_misfits(self))
+        if problems:
+            raise ValidationFailed(problems)
+        seconds = self.expires_in_seconds
         return TransferRequest(
             idempotency_key=idempotency_key,
             type=TransferType(self.type),
@@ -89,6 +148,81 @@ class TransferCreate(RequestBody):
             description=self.description,
             metadata=self.metadata,
             effective_at=self.effective_at,
+            capture=self.capture,
+            expires_at=self.expires_at,
+            hold_for=None if seconds is None else timedelta(seconds=seconds),
+            execute_at=self.execute_at,
+        )
+
+
+class LegsCreate(TransferDetails):
+    """Money to be moved along several legs: all of them, or none."""
+
+    type: Literal[TransferType.INTERNAL] = TransferType.INTERNAL
+    legs: Annotated[list[LegCreate], Field(min_length=2, max_length=LEGS_MAXIMUM)] = Field(
+        description="Entries follow this order; funds are checked net per account over all legs."
+    )
+
+    def to_request(self, idempotency_key: str) -> TransferRequest:
+        """Say it in the domain's words; the first leg's sides and money are the transfer's."""
+        legs = tuple(leg.to_request() for leg in self.legs)
+        return TransferRequest(
+            idempotency_key=idempotency_key,
+            type=TransferType(self.type),
+            source=legs[0].source,
+            destination=legs[0].destination,
+            money=legs[0].money,
+            description=self.description,
+            metadata=self.metadata,
+            effective_at=self.effective_at,
+            execute_at=self.execute_at,
+            legs=legs,
+        )
+
+
+def _shape_of(body: Any) -> str:
+    return SEVERAL_LEGS if isinstance(body, dict) and "legs" in body else ONE_LEG
+
+
+TransferBody: TypeAlias = Annotated[
+    Annotated[TransferCreate, Tag(ONE_LEG)] | Annotated[LegsCreate, Tag(SEVERAL_LEGS)],
+    Discriminator(_shape_of),
+]
+"""What creates a transfer; the tags show up in the locations of errors, and are taken out there."""
+
+
+def _misfits(body: TransferCreate) -> Iterator[FieldProblem]:
+    """Find fields that do not go together."""
+    if body.capture is CaptureMode.MANUAL:
+        if body.expires_at is not None and body.expires_in_seconds is not None:
+            yield FieldProblem(
+                "expires_in_seconds", "not_allowed", "must be left out beside expires_at"
+            )
+        if body.effective_at is not None:
+            yield FieldProblem(
+                "effective_at",
+                "not_allowed",
+                "must be left out of a manual capture: each capture counts from its own moment",
+            )
+        return
+    for field in ("expires_at", "expires_in_seconds"):
+        if getattr(body, field) is not None:
+            yield FieldProblem(field, "not_allowed", "is only for a transfer with capture manual")
+
+
+class ReversalCreate(RequestBody):
+    """Money to be taken back along a transfer."""
+
+    amount: Amount | None = Field(
+        default=None, description="All that is not reversed yet where left out."
+    )
+    reason: Description | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+    def to_request(self, idempotency_key: str, transfer_id: TransferId) -> ReversalRequest:
+        """Say it in the domain's words."""
+        return ReversalRequest(
+            idempotency_key, transfer_id, self.amount, self.reason, self.metadata
         )
 
 
@@ -236,6 +370,25 @@ class FailureView(BaseModel):
     message: str
 
 
+class LegView(BaseModel):
+    """One movement of money within a transfer."""
+
+    source: UUID
+    destination: UUID
+    amount: int
+    currency: str
+
+    @staticmethod
+    def of(leg: Leg) -> "LegView":
+        """Show a leg."""
+        return LegView(
+            source=leg.source_account_id,
+            destination=leg.destination_account_id,
+            amount=leg.money.amount_minor,
+            currency=leg.money.currency,
+        )
+
+
 class TransferView(BaseModel):
     """A transfer."""
 
@@ -253,6 +406,19 @@ class TransferView(BaseModel):
     metadata: dict[str, Any]
     failure: FailureView | None
     reversal_of: UUID | None
+    capture: CaptureMode
+    captured_amount: int = Field(description="What has moved so far.")
+    reversed_amount: int = Field(description="What reversals take back, unfinished ones included.")
+    expires_at: datetime | None = Field(description="When a hold with manual capture ends.")
+    execute_at: datetime | None
+    approvals_required: int | None
+    approval_deadline_at: datetime | None
+    legs: list[LegView] | None = Field(
+        description="All movements where there are several; the transfer's own source, "
+        "destination, amount and currency are those of the first."
+    )
+    fingerprint: str = Field(description="SHA-256 of what was asked for; approvals can name it.")
+    requested_by: UUID | None = Field(description="The API key that asked for it.")
     effective_at: datetime
     created_at: datetime
     updated_at: datetime
@@ -277,6 +443,16 @@ class TransferView(BaseModel):
             metadata=dict(transfer.metadata),
             failure=FailureView(code=failure.code, message=failure.message) if failure else None,
             reversal_of=transfer.reversal_of,
+            capture=transfer.capture,
+            captured_amount=transfer.moved_minor,
+            reversed_amount=transfer.reversed_minor,
+            expires_at=transfer.expires_at,
+            execute_at=transfer.execute_at,
+            approvals_required=transfer.approvals_required,
+            approval_deadline_at=transfer.approval_deadline_at,
+            legs=[LegView.of(leg) for leg in transfer.more_legs] or None,
+            fingerprint=transfer.fingerprint.hex(),
+            requested_by=transfer.requested_by,
             effective_at=transfer.effective_at,
             created_at=transfer.created_at,
             updated_at=transfer.updated_at,
@@ -291,6 +467,7 @@ class EventView(BaseModel):
     step: Step
     stage: TransferStage
     cause: str | None
+    details: dict[str, Any] | None
     occurred_at: datetime
 
     @staticmethod
@@ -301,6 +478,7 @@ class EventView(BaseModel):
             step=event.step,
             stage=event.stage,
             cause=event.cause,
+            details=dict(event.details) if event.details else None,
             occurred_at=event.occurred_at,
         )
 

@@ -1,23 +1,33 @@
 """The walk of a POST: from a request to its one outcome, or to a promise of it."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from activities.contracts import TransferInput, TransferProgress
+from activities.contracts import TransferProgress
+from activities.orders import input_of, order_of
 from domain.errors import (
+    DatabaseUnavailable,
     IdempotencyKeyReused,
     TemporalUnavailable,
     TransferNotFound,
     WorkflowTerminated,
 )
-from domain.ids import AccountId, TenantId, TransferId
-from domain.money import Money
+from domain.ids import ApiKeyId, TenantId, TransferId
 from domain.states import TransferStage
-from domain.transfers import Failure, Transfer, TransferOrder, TransferRequest
+from domain.transfers import (
+    CaptureMode,
+    Failure,
+    ReversalRequest,
+    Transfer,
+    TransferOrder,
+    TransferRequest,
+)
 from services.outcomes import OutcomeBoard
 from services.transactions import TransactionService
+from services.transfer_requests import PreparedTransfer, TransferRequestService
 from workflows.gateway import StartedTransfer, TransferGateway, WorkflowClosed
 
 HANDOVER_SECONDS: Final = 1.5
@@ -33,6 +43,9 @@ RECORDING_SECONDS: Final = 2.0
 
 TEMPORAL_PAUSE_SECONDS: Final = 0.5
 
+REST_PAUSE_SECONDS: Final = 0.25
+"""How often the database is asked whether a transfer of another process rests by now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -41,7 +54,7 @@ class Submission:
     Parameters
     ----------
     transfer
-        Final, or the promise of an outcome.
+        Final, at rest, or the promise of an outcome.
     is_replay
         The transfer was made by an earlier request with the same key.
     """
@@ -54,51 +67,88 @@ class TransferIntake:
     """Takes in requests for transfers."""
 
     def __init__(
-        self, *, transactions: TransactionService, gateway: TransferGateway, outcomes: OutcomeBoard
+        self,
+        *,
+        requests: TransferRequestService,
+        transactions: TransactionService,
+        gateway: TransferGateway,
+        outcomes: OutcomeBoard,
     ) -> None:
+        self._requests = requests
         self._transactions = transactions
         self._gateway = gateway
         self._outcomes = outcomes
         self._at_once = asyncio.Semaphore(TRANSFERS_AT_ONCE)
 
     async def submit(
-        self, tenant_id: TenantId, request: TransferRequest, *, wait_seconds: float
+        self,
+        tenant_id: TenantId,
+        request: TransferRequest,
+        *,
+        requested_by: ApiKeyId | None = None,
+        wait_seconds: float,
     ) -> Submission:
         """Give the one outcome of a key: an earlier one, or that of a workflow.
 
         Parameters
         ----------
         wait_seconds
-            How long to wait for the outcome, 0 to ``WAIT_SECONDS_MAXIMUM``. At 0 the transfer is
-            only accepted: the answer is a promise, whatever has become of it meanwhile.
+            How long to wait for the outcome, 0 to ``WAIT_SECONDS_MAXIMUM``; a transfer that comes
+            to rest is not waited for any longer. At 0 the transfer is only accepted: the answer is
+            a promise, whatever has become of it meanwhile.
 
         Raises
         ------
         ValidationFailed, AccountNotFound, SameAccount, CurrencyMismatch
-            As ``TransactionService.prepare``; the key is not used up.
+            As ``TransferRequestService.prepare``; the key is not used up.
         IdempotencyKeyReused
             The key was used for another request.
         DatabaseUnavailable, TemporalUnavailable
             Nothing is half-done; the same request later gives the one outcome.
         """
-        prepared = await self._transactions.prepare(tenant_id, request)
+        prepared = await self._requests.prepare(tenant_id, request, requested_by=requested_by)
+        return await self._carry_out(prepared, wait_seconds)
+
+    async def submit_reversal(
+        self,
+        tenant_id: TenantId,
+        request: ReversalRequest,
+        *,
+        requested_by: ApiKeyId,
+        wait_seconds: float,
+    ) -> Submission:
+        """Give the one outcome of a reversal's key, as ``submit`` does.
+
+        Raises
+        ------
+        TransferNotFound, IdempotencyKeyReused, NotReversible
+            As ``TransferRequestService.prepare_reversal``; the key is not used up.
+        DatabaseUnavailable, TemporalUnavailable
+            Nothing is half-done; the same request later gives the one outcome.
+        """
+        prepared = await self._requests.prepare_reversal(
+            tenant_id, request, requested_by=requested_by
+        )
+        return await self._carry_out(prepared, wait_seconds)
+
+    async def _carry_out(self, prepared: PreparedTransfer, wait_seconds: float) -> Submission:
         order, earlier = prepared.order, prepared.earlier
-        if earlier is not None and earlier.is_final:
-            return Submission(earlier, is_replay=True)
+        if earlier is not None and _is_settled(earlier):
+            return Submission(await self._as_answered(earlier), is_replay=True)
 
         def is_awaited(transfer: Transfer) -> bool:
-            return transfer.is_final or not wait_seconds
+            return _is_settled(transfer) or not wait_seconds
 
         patience = wait_seconds or RECORDING_SECONDS
         with self._outcomes.expecting(order.workflow_id, is_awaited) as handed_over:
             async with self._at_once:
                 try:
-                    started = await self._gateway.start(_input(order))
+                    started = await self._gateway.start(input_of(order))
                 except WorkflowClosed:
                     recorded = await self._recorded_after_close(order)
                     if recorded is not None:
                         return _submission(order, recorded)
-                    started = await self._gateway.start(_input(order), again=True)
+                    started = await self._gateway.start(input_of(order), again=True)
                 if started.is_in_process:
                     await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
                     patience -= HANDOVER_SECONDS
@@ -119,7 +169,7 @@ class TransferIntake:
             order = await self._gateway.accepted(tenant_id, transfer_id)
             if order is None:
                 raise
-            return _accepted(order)
+            return _accepted(order_of(order))
 
     async def _recorded_after_close(self, order: TransferOrder) -> Transfer | None:
         """Read the transfer of a key whose workflow has ended, brought to its right end."""
@@ -142,11 +192,13 @@ class TransferIntake:
         is_abandoned = False
         if not handed_over.done() and patience > 0:
             closing = asyncio.create_task(self._closing(started))
-            first: list[asyncio.Future[Any]] = [handed_over, closing]
+            resting = asyncio.create_task(self._resting(order))
+            first: list[asyncio.Future[Any]] = [handed_over, closing, resting]
             await asyncio.wait(first, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             is_abandoned = closing.done() and closing.result() is None
             closing.cancel()
-            await asyncio.gather(closing, return_exceptions=True)
+            resting.cancel()
+            await asyncio.gather(closing, resting, return_exceptions=True)
         if handed_over.done():
             return handed_over.result()
         if is_abandoned:
@@ -156,7 +208,26 @@ class TransferIntake:
         if recorded is not None:
             return recorded
         # The workflow may be another request's that came first.
-        return _accepted(await self._gateway.order_of(order.workflow_id))
+        return _accepted(order_of(await self._gateway.order_of(order.workflow_id)))
+
+    async def _resting(self, order: TransferOrder) -> None:
+        """Wait until a transfer is on record and rests, which its workflow's end does not tell."""
+        while True:
+            with suppress(DatabaseUnavailable):
+                recorded = await self._transactions.find_by_key(
+                    order.tenant_id, order.idempotency_key
+                )
+                if recorded is not None and _is_settled(recorded):
+                    return
+            await asyncio.sleep(REST_PAUSE_SECONDS)
+
+    async def _as_answered(self, transfer: Transfer) -> Transfer:
+        """Show a transfer as its first answer did: one with manual capture as it was reserved."""
+        if transfer.capture is not CaptureMode.MANUAL or transfer.waits_until is not None:
+            return transfer if not transfer.captured_minor else _as_reserved(transfer)
+        events = await self._transactions.events(transfer.tenant_id, transfer.id)
+        was_reserved = any(event.stage is TransferStage.RESERVED for event in events)
+        return _as_reserved(transfer) if was_reserved else transfer
 
     async def _closing(self, started: StartedTransfer) -> TransferProgress | None:
         """Wait for a workflow's end, also through times in which Temporal does not answer."""
@@ -180,47 +251,53 @@ def _submission(order: TransferOrder, transfer: Transfer) -> Submission:
     return Submission(transfer, is_replay=transfer.id != order.id)
 
 
+def _is_settled(transfer: Transfer) -> bool:
+    """Tell whether a transfer has come as far as it gets without anybody's doing."""
+    return transfer.is_final or transfer.waits_until is not None
+
+
+def _as_reserved(transfer: Transfer) -> Transfer:
+    return replace(
+        transfer,
+        stage=TransferStage.RESERVED,
+        failure=None,
+        captured_minor=0,
+        reversed_minor=0,
+        updated_at=transfer.created_at,
+        completed_at=None,
+    )
+
+
 def _promise(transfer: Transfer) -> Transfer:
     """Show a transfer as it was when it was accepted."""
     return replace(transfer, stage=TransferStage.ACCEPTED, failure=None, completed_at=None)
 
 
-def _input(order: TransferOrder) -> TransferInput:
-    return TransferInput(
-        transfer_id=order.id,
-        tenant_id=order.tenant_id,
-        idempotency_key=order.idempotency_key,
-        fingerprint=order.fingerprint.hex(),
-        type=order.type,
-        source_account_id=order.source_account_id,
-        destination_account_id=order.destination_account_id,
-        amount_minor=str(order.money.amount_minor),
-        currency=order.money.currency,
-        description=order.description,
-        metadata=dict(order.metadata) or None,
-        effective_at=order.effective_at,
-    )
-
-
-def _accepted(order: TransferInput) -> Transfer:
+def _accepted(order: TransferOrder) -> Transfer:
     """Show an order that Temporal has accepted and the database does not know yet."""
     now = datetime.now(UTC)
+    terms = order.terms
     return Transfer(
-        id=TransferId(order.transfer_id),
-        tenant_id=TenantId(order.tenant_id),
+        id=order.id,
+        tenant_id=order.tenant_id,
         idempotency_key=order.idempotency_key,
-        fingerprint=bytes.fromhex(order.fingerprint),
+        fingerprint=order.fingerprint,
         type=order.type,
         stage=TransferStage.ACCEPTED,
-        source_account_id=AccountId(order.source_account_id),
-        destination_account_id=AccountId(order.destination_account_id),
-        money=Money(int(order.amount_minor), order.currency),
+        source_account_id=order.source_account_id,
+        destination_account_id=order.destination_account_id,
+        money=order.money,
         description=order.description,
-        metadata=order.metadata or {},
+        metadata=order.metadata,
         failure=None,
-        reversal_of=None,
-        effective_at=order.effective_at or now,
+        reversal_of=terms.reversal_of,
+        effective_at=order.effective_at or terms.execute_at or now,
         created_at=now,
         updated_at=now,
         completed_at=None,
+        captured_minor=0 if terms.capture is CaptureMode.MANUAL else None,
+        expires_at=terms.expires_at,
+        execute_at=terms.execute_at,
+        requested_by=order.requested_by,
+        more_legs=terms.legs,
     )

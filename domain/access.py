@@ -18,6 +18,10 @@ class Scope(StrEnum):
     ACCOUNTS_WRITE = "accounts:write"
     TRANSFERS_READ = "transfers:read"
     TRANSFERS_WRITE = "transfers:write"
+    TRANSFERS_APPROVE = "transfers:approve"
+    """Approve and reject what others have made."""
+    RULES_WRITE = "rules:write"
+    """Set the tenant's approval rules and the limits of its accounts."""
     OPERATIONS_READ = "operations:read"
     OPERATIONS_WRITE = "operations:write"
 

@@ -71,20 +71,11 @@ class Balance:
         """Posted minus held plus the overdraft limit; the limit counts 0 where there is none."""
         return self.posted_minor - self.held_minor + (self.overdraft_limit_minor or 0)
 
-    def after_entry(
-        self, direction: EntryDirection, amount_minor: int, *, captured_minor: int = 0
-    ) -> "Balance":
-        """Give the balance that results from the account's next ledger entry.
-
-        Parameters
-        ----------
-        captured_minor
-            Part of ``held_minor`` that the entry consumes.
-        """
+    def after_entry(self, direction: EntryDirection, amount_minor: int) -> "Balance":
+        """Give the balance that results from the account's next ledger entry."""
         return replace(
             self,
             posted_minor=self.posted_minor + direction.signed(amount_minor),
-            held_minor=self.held_minor - captured_minor,
             last_sequence=self.last_sequence + 1,
         )
 

@@ -76,6 +76,15 @@ class TransferNotFound(NotFound):
         super().__init__(f"No transfer {reference!r}.")
 
 
+class ApprovalRuleNotFound(NotFound):
+    """No such approval rule in this tenant."""
+
+    code = "approval_rule_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No approval rule {reference!r}.")
+
+
 class ApiKeyNotFound(NotFound):
     """No such API key."""
 
@@ -161,13 +170,67 @@ class BalanceOutOfRange(TransferRefusal):
         super().__init__("The resulting balance would have more than 38 digits.")
 
 
+class LimitExceeded(TransferRefusal):
+    """The source account's limits do not allow the transfer."""
+
+    code = "limit_exceeded"
+
+    def __init__(
+        self, *, period: str, limit_minor: int, used_minor: int, amount_minor: int
+    ) -> None:
+        spent = f", of which {used_minor} are used" if period != "transfer" else ""
+        super().__init__(
+            f"The source account may send {limit_minor} (minor units) per {period}{spent}, "
+            f"and the transfer needs {amount_minor}."
+        )
+
+
+class ReversalExceedsTransfer(TransferRefusal):
+    """More would be reversed than has moved."""
+
+    code = "reversal_exceeds_transfer"
+
+    def __init__(self, *, moved_minor: int, reversed_minor: int, amount_minor: int) -> None:
+        super().__init__(
+            f"Of the transfer's {moved_minor} (minor units), {reversed_minor} are reversed or "
+            f"about to be; {amount_minor} more cannot be."
+        )
+
+
 class TransferCancelled(TransferRefusal):
-    """An operator cancelled the transfer's workflow before the money was posted."""
+    """The transfer, or its workflow, was cancelled before the money was posted."""
 
     code = "cancelled"
 
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason or "The transfer was cancelled before it was posted.")
+
+
+class HoldExpired(TransferRefusal):
+    """The hold ended before it was captured."""
+
+    code = "expired"
+
     def __init__(self) -> None:
-        super().__init__("The transfer was cancelled before it was posted.")
+        super().__init__("The hold expired before it was captured.")
+
+
+class ApprovalExpired(TransferRefusal):
+    """Nobody approved the transfer in time."""
+
+    code = "approval_expired"
+
+    def __init__(self) -> None:
+        super().__init__("The transfer was not approved within its deadline.")
+
+
+class ApprovalRejected(TransferRefusal):
+    """An approver rejected the transfer."""
+
+    code = "rejected"
+
+    def __init__(self, note: str | None = None) -> None:
+        super().__init__(note or "The transfer was rejected.")
 
 
 class WorkflowTerminated(TransferRefusal):
@@ -177,6 +240,144 @@ class WorkflowTerminated(TransferRefusal):
 
     def __init__(self, status: str) -> None:
         super().__init__(f"The transfer's workflow ended ({status}) before it was posted.")
+
+
+class OperationConflict(DomainError):
+    """Base of the reasons for which a transfer cannot be operated on as it stands."""
+
+
+class AlreadyPosted(OperationConflict):
+    """The money has moved, at least in part."""
+
+    code = "already_posted"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The transfer has posted: what has moved can be reversed, and what is still held of a "
+            "partly captured hold is released by a capture with final true."
+        )
+
+
+class AlreadyFailed(OperationConflict):
+    """The transfer has failed before."""
+
+    code = "already_failed"
+
+    def __init__(self, failure_code: str) -> None:
+        super().__init__(f"The transfer has failed before ({failure_code}) and holds nothing.")
+
+
+class NotHeld(OperationConflict):
+    """There is no hold that waits for its capture."""
+
+    code = "not_held"
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(
+            f"Only a transfer with manual capture in stage RESERVED can be captured or extended; "
+            f"this one is in stage {stage}."
+        )
+
+
+class HoldAlreadyExpired(OperationConflict):
+    """The hold's time is over."""
+
+    code = "expired"
+
+    def __init__(self) -> None:
+        super().__init__("The hold has expired.")
+
+
+class TooManyCaptures(OperationConflict):
+    """The hold was captured as often as one can be."""
+
+    code = "too_many_captures"
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(
+            f"A hold can be captured {maximum} times; the last one must be sent with final true."
+        )
+
+
+class NotAwaitingApproval(OperationConflict):
+    """The transfer does not wait for an approval."""
+
+    code = "not_awaiting_approval"
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(f"The transfer is in stage {stage} and does not wait for an approval.")
+
+
+class AlreadyApproved(OperationConflict):
+    """The same key has approved the transfer before."""
+
+    code = "already_approved"
+
+    def __init__(self) -> None:
+        super().__init__("This API key has approved the transfer before; another one is needed.")
+
+
+class FingerprintMismatch(OperationConflict):
+    """The approver saw another request than the one that waits."""
+
+    code = "fingerprint_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The fingerprint is not that of the waiting transfer; read it again and decide on that."
+        )
+
+
+class NotReversible(OperationConflict):
+    """There is nothing to reverse."""
+
+    code = "not_reversible"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The transfer cannot be reversed: {reason}.")
+
+
+class CaptureExceedsHold(DomainError):
+    """More would be captured than is still held."""
+
+    code = "capture_exceeds_hold"
+
+    def __init__(self, *, left_minor: int, amount_minor: int) -> None:
+        super().__init__(
+            f"The hold has {left_minor} (minor units) left, and the capture asks for "
+            f"{amount_minor}."
+        )
+
+
+class ExpiryNotLater(DomainError):
+    """An extension does not extend."""
+
+    code = "expiry_not_later"
+
+    def __init__(self, present: str) -> None:
+        super().__init__(f"expires_at must be later than the hold's present end, {present}.")
+
+
+class MakerCannotApprove(DomainError):
+    """The key that made the transfer was to decide on it."""
+
+    code = "maker_cannot_approve"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A transfer is approved or rejected with another API key than the one that made it."
+        )
+
+
+class ApprovalRuleTaken(DomainError):
+    """Another rule is in force for the same currency and threshold."""
+
+    code = "approval_rule_taken"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another approval rule is in force for this currency and threshold; retire it first."
+        )
 
 
 class ExternalIdTaken(DomainError):

@@ -27,6 +27,29 @@ PAGE_SIZE_MAXIMUM: Final = 200
 WAIT_SECONDS_DEFAULT: Final = 10
 WAIT_SECONDS_MAXIMUM: Final = 30
 
+HOLD_SECONDS_DEFAULT: Final = 7 * 24 * 3600
+"""How long a hold with manual capture stands where the client names no time: 7 days."""
+
+HOLD_SECONDS_MAXIMUM: Final = 31 * 24 * 3600
+"""How far in the future a hold may end, also after an extension: 31 days."""
+
+CAPTURES_MAXIMUM: Final = 100
+"""Captures of one hold."""
+
+EXECUTE_AT_SECONDS_MAXIMUM: Final = 366 * 24 * 3600
+"""How far in the future a transfer can be scheduled: 366 days."""
+
+APPROVERS_MAXIMUM: Final = 2
+APPROVAL_SECONDS_DEFAULT: Final = 24 * 3600
+APPROVAL_SECONDS_MAXIMUM: Final = 31 * 24 * 3600
+"""How long a transfer may wait for its approval: 31 days."""
+
+LEGS_MAXIMUM: Final = 100
+"""Legs of one transfer."""
+
+NOTE_LENGTH_MAXIMUM: Final = 1_000
+"""Reasons and notes of operators and clients."""
+
 EFFECTIVE_AT_YEAR_MINIMUM: Final = 1900
 EFFECTIVE_AT_YEAR_MAXIMUM: Final = 2200
 

@@ -20,28 +20,54 @@ class TransferStage(StrEnum):
 
     ACCEPTED = "ACCEPTED"
     """Durable in Temporal; the ledger does not know of it yet."""
+    SCHEDULED = "SCHEDULED"
+    """On record, to be carried out at a time to come; nothing is held."""
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    """The source's funds are held until others have approved."""
     RESERVED = "RESERVED"
     """The source's funds are held."""
     POSTED = "POSTED"
     """The entries stand in the ledger: the money has moved."""
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
-    """Refused or compensated: no entry, no open hold."""
+    """Refused, cancelled, expired or compensated: no entry, no open hold."""
 
 
 class Step(StrEnum):
-    """A repeatable step of the saga. (transfer, step) is unique in the database."""
+    """What moved a transfer on. (transfer, step) is unique, but for ``REPEATED_STEPS``."""
 
     ACCEPT = "accept"
+    SCHEDULE = "schedule"
     RESERVE = "reserve"
+    APPROVE = "approve"
+    REJECT = "reject"
+    EXTEND = "extend"
+    CAPTURE = "capture"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
     POST = "post"
     FINALISE = "finalise"
     RELEASE = "release"
 
 
+REPEATED_STEPS: Final = (Step.APPROVE, Step.EXTEND, Step.CAPTURE)
+"""Told apart by the idempotency keys of their operations."""
+
+
 TRANSITIONS: Final = MappingProxyType(
     {
-        TransferStage.ACCEPTED: frozenset({TransferStage.RESERVED, TransferStage.FAILED}),
+        TransferStage.ACCEPTED: frozenset(
+            {
+                TransferStage.SCHEDULED,
+                TransferStage.AWAITING_APPROVAL,
+                TransferStage.RESERVED,
+                TransferStage.FAILED,
+            }
+        ),
+        TransferStage.SCHEDULED: frozenset(
+            {TransferStage.AWAITING_APPROVAL, TransferStage.RESERVED, TransferStage.FAILED}
+        ),
+        TransferStage.AWAITING_APPROVAL: frozenset({TransferStage.RESERVED, TransferStage.FAILED}),
         TransferStage.RESERVED: frozenset({TransferStage.POSTED, TransferStage.FAILED}),
         TransferStage.POSTED: frozenset({TransferStage.COMPLETED}),
         TransferStage.COMPLETED: frozenset[TransferStage](),
@@ -52,6 +78,8 @@ TRANSITIONS: Final = MappingProxyType(
 _STATE_OF_STAGE: Final = MappingProxyType(
     {
         TransferStage.ACCEPTED: ProcessState.PROCESSING,
+        TransferStage.SCHEDULED: ProcessState.PROCESSING,
+        TransferStage.AWAITING_APPROVAL: ProcessState.PROCESSING,
         TransferStage.RESERVED: ProcessState.PROCESSING,
         TransferStage.POSTED: ProcessState.PROCESSING,
         TransferStage.COMPLETED: ProcessState.SUCCESS,

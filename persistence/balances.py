@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Update, Uuid, bindparam, select, union_all, update
+from sqlalchemy import RowMapping, Update, Uuid, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.accounts import AccountStatus, Balance
@@ -22,24 +22,6 @@ BALANCE_COLUMNS: Final = (
 )
 
 # The statements of every transfer are built once: building one costs more than running it.
-_LOCKED_SOURCE = (
-    select(*BALANCE_COLUMNS)
-    .where(
-        balances.c.account_id == bindparam("source_id", type_=Uuid),
-        balances.c.tenant_id == bindparam("tenant", type_=Uuid),
-    )
-    .with_for_update(key_share=True)
-    .cte("source")
-)
-_SOURCE_AND_DESTINATION: Final = union_all(
-    select(_LOCKED_SOURCE),
-    select(*BALANCE_COLUMNS).where(
-        balances.c.account_id == bindparam("destination_id", type_=Uuid),
-        balances.c.tenant_id == bindparam("tenant", type_=Uuid),
-    ),
-)
-
-
 _LOCKED: Final = (
     select(*BALANCE_COLUMNS)
     .where(
@@ -50,10 +32,14 @@ _LOCKED: Final = (
     .with_for_update(key_share=True)
 )
 _THE_ACCOUNT: Final = balances.c.account_id == bindparam("account", type_=Uuid)
-_CHANGE_HELD: Final = (
+_SET_AMOUNTS: Final = (
     update(balances)
     .where(_THE_ACCOUNT)
-    .values(held_minor=balances.c.held_minor + bindparam("by_minor", type_=MinorUnits))
+    .values(
+        posted_minor=bindparam("posted", type_=MinorUnits),
+        held_minor=bindparam("held", type_=MinorUnits),
+        last_sequence=bindparam("sequence"),
+    )
 )
 
 
@@ -78,17 +64,6 @@ class BalanceRepository:
         )
         found = [balance_from(row) for row in result.mappings()]
         return {balance.account_id: balance for balance in found}
-
-    async def lock_source(
-        self, tenant_id: TenantId, *, source: AccountId, destination: AccountId
-    ) -> tuple[Balance, Balance]:
-        """Lock the source's balance and read the destination's, which stays unlocked."""
-        result = await self._connection.execute(
-            _SOURCE_AND_DESTINATION,
-            {"tenant": tenant_id, "source_id": source, "destination_id": destination},
-        )
-        found = {row["account_id"]: balance_from(row) for row in result.mappings()}
-        return found[source], found[destination]
 
     async def read(self, tenant_id: TenantId, account_id: AccountId) -> Balance | None:
         """Read one balance without a lock."""
@@ -120,15 +95,28 @@ class BalanceRepository:
             )
         )
 
-    async def change_held(self, account_id: AccountId, *, by_minor: int) -> None:
-        """Raise or lower what is held; the row must be locked.
+    async def set_amounts(self, changed: Collection[Balance]) -> None:
+        """Write what accounts have now; the rows must be locked.
 
         Raises
         ------
         LedgerRuleViolated
             Less than zero would be held, or more than is available.
+        BalanceOutOfRange
+            A balance has too many digits.
         """
-        await self._update_one(_CHANGE_HELD, {"account": account_id, "by_minor": by_minor})
+        await self._connection.execute(
+            _SET_AMOUNTS,
+            [
+                {
+                    "account": balance.account_id,
+                    "posted": balance.posted_minor,
+                    "held": balance.held_minor,
+                    "sequence": balance.last_sequence,
+                }
+                for balance in changed
+            ],
+        )
 
     async def set_status(self, account_id: AccountId, status: AccountStatus) -> None:
         """Change whether money may move; the row must be locked."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Self
 
 from psycopg import AsyncConnection as DriverConnection
@@ -10,21 +11,25 @@ from psycopg import OperationalError
 from psycopg.adapt import Loader
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import make_url, text
+from sqlalchemy import func, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from persistence.accounts import AccountRepository
 from persistence.api_keys import ApiKeyRepository
+from persistence.approval_rules import ApprovalRuleRepository
 from persistence.balances import BalanceRepository
 from persistence.direct import DirectStatements
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
+from persistence.limits import LimitRepository
+from persistence.operations import OperationRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
 
 DRIVER: Final = "postgresql+psycopg"
+_NOW: Final = select(func.clock_timestamp())
 DIRECT_POOL_MINIMUM: Final = 2
 
 
@@ -72,6 +77,15 @@ class UnitOfWork:
         self.ledger = LedgerRepository(connection)
         self.idempotency_keys = IdempotencyKeyRepository(connection)
         self.api_keys = ApiKeyRepository(connection)
+        self.operations = OperationRepository(connection)
+        self.approval_rules = ApprovalRuleRepository(connection)
+        self.limits = LimitRepository(connection)
+        self._connection = connection
+
+    async def now(self) -> datetime:
+        """Tell the database's time, by which holds and deadlines end."""
+        moment: datetime = (await self._connection.execute(_NOW)).scalar_one()
+        return moment
 
 
 class Database:

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from domain.access import Principal, Scope
 from domain.accounts import AccountReference
 from domain.ids import ApiKeyId, EntryId, HoldId, TenantId, TransferId
-from domain.transfers import Transfer, TransferOrder
+from domain.transfers import CaptureMode, Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
 from persistence.transfers import transfer_from
 
@@ -28,8 +28,8 @@ WHERE secret_hash = %(secret_hash)s AND revoked_at IS NULL
 
 _FIND_SIDES: Final = """
 SELECT id, account_number, external_id, kind, currency,
-    (SELECT id FROM transfers
-     WHERE tenant_id = %(tenant_id)s AND idempotency_key = %(key)s) AS transfer_id
+    EXISTS (SELECT FROM idempotency_keys
+     WHERE tenant_id = %(tenant_id)s AND key = %(key)s) AS is_key_taken
 FROM accounts
 WHERE tenant_id = %(tenant_id)s AND (
     id = ANY(%(ids)s::uuid[])
@@ -38,7 +38,8 @@ WHERE tenant_id = %(tenant_id)s AND (
     OR (kind = 'SYSTEM' AND currency = %(settlement_currency)s))
 """
 
-# The source's row stays locked from the first part on, so the rest hangs on its one row.
+# The source's row stays locked from the first part on, so the rest hangs on its one row. Accounts
+# with limits and amounts above an approval rule's threshold take the long way.
 _RESERVE: Final = """
 WITH held AS (
     UPDATE balances AS source SET held_minor = source.held_minor + %(amount)s::numeric
@@ -51,6 +52,12 @@ WITH held AS (
             SELECT FROM balances AS destination
             WHERE destination.account_id = %(destination_id)s
                 AND destination.tenant_id = %(tenant_id)s AND destination.status = 'ACTIVE')
+        AND NOT EXISTS (
+            SELECT FROM account_limits AS limits WHERE limits.account_id = %(source_id)s)
+        AND NOT EXISTS (
+            SELECT FROM approval_rules AS rule
+            WHERE rule.tenant_id = %(tenant_id)s AND rule.currency = %(currency)s
+                AND rule.threshold_minor < %(amount)s::numeric AND rule.retired_at IS NULL)
     RETURNING source.account_id
 ), claimed AS (
     INSERT INTO idempotency_keys (tenant_id, key, operation, fingerprint)
@@ -58,10 +65,11 @@ WITH held AS (
 ), recorded AS (
     INSERT INTO transfers (id, tenant_id, idempotency_key, fingerprint, type, state, stage,
         source_account_id, destination_account_id, amount_minor, currency, description, metadata,
-        effective_at)
+        effective_at, requested_by, captured_minor, expires_at)
     SELECT %(id)s, %(tenant_id)s, %(key)s, %(fingerprint)s, %(type)s, 'PROCESSING', 'RESERVED',
         %(source_id)s, %(destination_id)s, %(amount)s::numeric, %(currency)s, %(description)s,
-        %(metadata)s, coalesce(%(effective_at)s, now())
+        %(metadata)s, coalesce(%(effective_at)s, now()), %(requested_by)s,
+        %(captured)s::numeric, coalesce(%(expires_at)s, now() + %(hold_for)s::interval)
     FROM held
     RETURNING *
 ), logged AS (
@@ -82,6 +90,7 @@ _POST: Final = """
 WITH transfer AS (
     SELECT * FROM transfers
     WHERE id = %(transfer_id)s AND tenant_id = %(tenant_id)s AND stage = 'RESERVED'
+        AND captured_minor IS NULL AND leg_count IS NULL
     FOR NO KEY UPDATE
 ), locked AS (
     SELECT balance.account_id, balance.status FROM balances AS balance, transfer
@@ -89,16 +98,16 @@ WITH transfer AS (
     ORDER BY balance.account_id
     FOR NO KEY UPDATE OF balance
 ), side AS (
-    SELECT account_id, entry_id, direction, moved_minor, captured_minor
+    SELECT account_id, entry_id, direction, moved_minor, consumed_minor
     FROM transfer, LATERAL (VALUES
         (source_account_id, %(debit_id)s::uuid, 'DEBIT', -amount_minor, amount_minor),
         (destination_account_id, %(credit_id)s::uuid, 'CREDIT', amount_minor, 0)
-    ) AS side (account_id, entry_id, direction, moved_minor, captured_minor)
+    ) AS side (account_id, entry_id, direction, moved_minor, consumed_minor)
     WHERE 2 = (SELECT count(*) FROM locked WHERE status = 'ACTIVE')
 ), moved AS (
     UPDATE balances AS balance SET
         posted_minor = balance.posted_minor + side.moved_minor,
-        held_minor = balance.held_minor - side.captured_minor,
+        held_minor = balance.held_minor - side.consumed_minor,
         last_sequence = balance.last_sequence + 1
     FROM side WHERE balance.account_id = side.account_id
     RETURNING balance.account_id, balance.last_sequence, balance.posted_minor, side.entry_id,
@@ -134,6 +143,7 @@ WITH advanced AS (
     UPDATE transfers
     SET state = 'SUCCESS', stage = 'COMPLETED', updated_at = now(), completed_at = now()
     WHERE id = %(transfer_id)s AND tenant_id = %(tenant_id)s AND stage = 'POSTED'
+        AND leg_count IS NULL
     RETURNING *
 ), logged AS (
     INSERT INTO transfer_events (transfer_id, tenant_id, step, stage, sequence)
@@ -147,10 +157,10 @@ SELECT * FROM advanced
 
 @dataclass(frozen=True, slots=True)
 class FoundSides:
-    """The accounts that a request may mean, and the transfer that has its key already."""
+    """The accounts that a request may mean, and whether its key was used before."""
 
     accounts: tuple[AccountIdentity, ...]
-    transfer_id: TransferId | None
+    is_key_taken: bool
 
 
 class DirectStatements:
@@ -182,8 +192,8 @@ class DirectStatements:
 
         Notes
         -----
-        The transfer of an idempotency key comes with the accounts, so where no account is found,
-        none is looked for.
+        Whether the key is taken comes with the accounts, so where no account is found, it is not
+        looked up.
         """
         cursor = await self._connection.execute(
             _FIND_SIDES,
@@ -197,10 +207,9 @@ class DirectStatements:
             },
         )
         rows = await cursor.fetchall()
-        taken_by = rows[0]["transfer_id"] if rows else None
         return FoundSides(
             accounts=tuple(identity_from(row) for row in rows),
-            transfer_id=None if taken_by is None else TransferId(taken_by),
+            is_key_taken=bool(rows and rows[0]["is_key_taken"]),
         )
 
     async def reserve(
@@ -212,7 +221,7 @@ class DirectStatements:
         -------
         Transfer | None
             In stage RESERVED, or ``None`` where nothing was done: the key is taken, an account is
-            not active, or less is available.
+            not active, less is available, the source has limits, or an approval is needed.
 
         Notes
         -----
@@ -237,6 +246,10 @@ class DirectStatements:
                     "metadata": Jsonb(dict(order.metadata)),
                     "effective_at": order.effective_at,
                     "hold_id": hold_id,
+                    "requested_by": order.requested_by,
+                    "captured": 0 if order.terms.capture is CaptureMode.MANUAL else None,
+                    "expires_at": order.terms.expires_at,
+                    "hold_for": order.terms.hold_for,
                 },
             )
         except UniqueViolation:

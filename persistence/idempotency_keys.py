@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +21,15 @@ class IdempotencyKeyRepository:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+
+    async def is_taken(self, tenant_id: TenantId, key: str) -> bool:
+        """Tell whether a key was used before, for whatever it was."""
+        found = await self._connection.scalar(
+            select(idempotency_keys.c.key).where(
+                idempotency_keys.c.tenant_id == tenant_id, idempotency_keys.c.key == key
+            )
+        )
+        return found is not None
 
     async def claim(
         self, tenant_id: TenantId, key: str, *, operation: str, fingerprint: bytes

@@ -1,11 +1,13 @@
 """Ledger entries in SQL. They are only ever added."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, case, func, select
+from sqlalchemy import RowMapping, case, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.accounts import Balance
 from domain.ids import AccountId, EntryId, TenantId, TransferId
 from domain.ledger import EntryDirection, LedgerEntry
 from persistence.tables import ledger_entries
@@ -30,11 +32,51 @@ class EntryFilter:
     ascending: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to be added.
+
+    Parameters
+    ----------
+    after
+        The account's balance with it.
+    """
+
+    id: EntryId
+    tenant_id: TenantId
+    transfer_id: TransferId
+    direction: EntryDirection
+    amount_minor: int
+    after: Balance
+    effective_at: datetime
+
+
 class LedgerRepository:
     """Rows of ``ledger_entries``."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+
+    async def insert(self, entries: Sequence[NewEntry]) -> None:
+        """Add entries, in the order of each account's sequence."""
+        await self._connection.execute(
+            insert(ledger_entries),
+            [
+                {
+                    "id": entry.id,
+                    "tenant_id": entry.tenant_id,
+                    "transfer_id": entry.transfer_id,
+                    "account_id": entry.after.account_id,
+                    "sequence": entry.after.last_sequence,
+                    "direction": entry.direction.value,
+                    "amount_minor": entry.amount_minor,
+                    "currency": entry.after.currency,
+                    "balance_after_minor": entry.after.posted_minor,
+                    "effective_at": entry.effective_at,
+                }
+                for entry in entries
+            ],
+        )
 
     async def of_transfer(self, tenant_id: TenantId, transfer_id: TransferId) -> list[LedgerEntry]:
         """Read the entries of a transfer, debits first."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKeyConstraint,
     Index,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     TypeDecorator,
@@ -30,7 +32,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 
-from domain.limits import AMOUNT_MAXIMUM_MINOR, BALANCE_DIGITS
+from domain.limits import (
+    AMOUNT_MAXIMUM_MINOR,
+    APPROVAL_SECONDS_MAXIMUM,
+    APPROVERS_MAXIMUM,
+    BALANCE_DIGITS,
+    LEGS_MAXIMUM,
+)
+from domain.states import REPEATED_STEPS
 
 metadata: Final = MetaData()
 
@@ -230,6 +239,17 @@ transfers: Final = Table(
     _created_at(),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     _time("completed_at", nullable=True),
+    Column(
+        "captured_minor", MinorUnits, nullable=True, comment="null: captures itself, as a whole"
+    ),
+    Column("reversed_minor", MinorUnits, nullable=False, server_default=text("0")),
+    _time("expires_at", nullable=True),
+    _time("execute_at", nullable=True),
+    _time("approval_deadline_at", nullable=True),
+    Column("approvals_required", SmallInteger, nullable=True),
+    Column("leg_count", SmallInteger, nullable=True, comment="null: the one of this row"),
+    # No foreign key: each transfer would lock the row of its key.
+    Column("requested_by", Uuid, nullable=True, comment="API key"),
     PrimaryKeyConstraint("id", name="transfers_pkey"),
     ForeignKeyConstraint(
         ["tenant_id", "idempotency_key"],
@@ -256,7 +276,8 @@ transfers: Final = Table(
         "(type = 'REVERSAL') = (reversal_of IS NOT NULL)", name="transfers_reversal_linked"
     ),
     CheckConstraint(
-        "(state = 'PROCESSING' AND stage IN ('ACCEPTED', 'RESERVED', 'POSTED'))"
+        "(state = 'PROCESSING' AND stage IN"
+        " ('ACCEPTED', 'SCHEDULED', 'AWAITING_APPROVAL', 'RESERVED', 'POSTED'))"
         " OR (state = 'SUCCESS' AND stage = 'COMPLETED')"
         " OR (state = 'FAILED' AND stage = 'FAILED')",
         name="transfers_stage_of_state",
@@ -273,6 +294,18 @@ transfers: Final = Table(
         f"amount_minor BETWEEN 1 AND {AMOUNT_MAXIMUM_MINOR}", name="transfers_amount_range"
     ),
     CheckConstraint("source_account_id <> destination_account_id", name="transfers_two_accounts"),
+    CheckConstraint("captured_minor BETWEEN 0 AND amount_minor", name="transfers_captured_range"),
+    CheckConstraint(
+        "reversed_minor BETWEEN 0 AND coalesce(captured_minor, amount_minor)"
+        " AND (reversed_minor = 0 OR state = 'SUCCESS')",
+        name="transfers_reversed_range",
+    ),
+    CheckConstraint(
+        "(approvals_required IS NULL) = (approval_deadline_at IS NULL)"
+        f" AND approvals_required BETWEEN 1 AND {APPROVERS_MAXIMUM}",
+        name="transfers_approval_whole",
+    ),
+    CheckConstraint("leg_count >= 2", name="transfers_several_legs"),
     CheckConstraint("jsonb_typeof(metadata) = 'object'", name="transfers_metadata_object"),
     Index("transfers_of_tenant", "tenant_id", "id"),
     Index("transfers_by_source", "source_account_id", "id"),
@@ -299,6 +332,7 @@ transfer_events: Final = Table(
     Column("step", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("cause", Text, nullable=True),
+    Column("details", JSONB(none_as_null=True), nullable=True),
     Column(
         "occurred_at",
         DateTime(timezone=True),
@@ -307,11 +341,26 @@ transfer_events: Final = Table(
     ),
     PrimaryKeyConstraint("transfer_id", "sequence", name="transfer_events_pkey"),
     # The repeatable step's key: its effect and this row stand in one transaction.
-    UniqueConstraint("transfer_id", "step", name="transfer_events_step"),
+    Index(
+        "transfer_events_step",
+        "transfer_id",
+        "step",
+        unique=True,
+        postgresql_where=text(f"step <> ALL (ARRAY{[step.value for step in REPEATED_STEPS]})"),
+    ),
     ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name="transfer_events_transfer"),
     CheckConstraint("sequence >= 1", name="transfer_events_sequence_positive"),
     CheckConstraint(
-        _one_of("stage", "ACCEPTED", "RESERVED", "POSTED", "COMPLETED", "FAILED"),
+        _one_of(
+            "stage",
+            "ACCEPTED",
+            "SCHEDULED",
+            "AWAITING_APPROVAL",
+            "RESERVED",
+            "POSTED",
+            "COMPLETED",
+            "FAILED",
+        ),
         name="transfer_events_stage_known",
     ),
 )
@@ -328,8 +377,15 @@ holds: Final = Table(
     Column("status", Text, nullable=False),
     _created_at(),
     _time("closed_at", nullable=True),
+    Column(
+        "captured_minor",
+        MinorUnits,
+        nullable=False,
+        server_default=text("0"),
+        comment="by manual captures",
+    ),
     PrimaryKeyConstraint("id", name="holds_pkey"),
-    UniqueConstraint("transfer_id", name="holds_transfer"),
+    UniqueConstraint("transfer_id", "account_id", name="holds_transfer"),
     ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name="holds_of_transfer"),
     ForeignKeyConstraint(
         ["account_id", "tenant_id", "currency"],
@@ -341,6 +397,7 @@ holds: Final = Table(
     CheckConstraint(
         f"amount_minor BETWEEN 1 AND {AMOUNT_MAXIMUM_MINOR}", name="holds_amount_range"
     ),
+    CheckConstraint("captured_minor BETWEEN 0 AND amount_minor", name="holds_captured_range"),
     Index("holds_of_account", "account_id", "created_at"),
     postgresql_with={"fillfactor": "80"},
 )
@@ -386,4 +443,155 @@ ledger_entries: Final = Table(
         "effective_at",
         postgresql_include=["direction", "amount_minor"],
     ),
+)
+
+transfer_legs: Final = Table(
+    "transfer_legs",
+    metadata,
+    Column("transfer_id", Uuid, nullable=False),
+    Column("position", SmallInteger, nullable=False),
+    _tenant_id(),
+    Column("source_account_id", Uuid, nullable=False),
+    Column("destination_account_id", Uuid, nullable=False),
+    Column("amount_minor", MinorUnits, nullable=False),
+    _currency(),
+    PrimaryKeyConstraint("transfer_id", "position", name="transfer_legs_pkey"),
+    ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name="transfer_legs_transfer"),
+    ForeignKeyConstraint(
+        ["source_account_id", "tenant_id", "currency"],
+        ["accounts.id", "accounts.tenant_id", "accounts.currency"],
+        name="transfer_legs_source",
+    ),
+    ForeignKeyConstraint(
+        ["destination_account_id", "tenant_id", "currency"],
+        ["accounts.id", "accounts.tenant_id", "accounts.currency"],
+        name="transfer_legs_destination",
+    ),
+    CheckConstraint(f"position BETWEEN 1 AND {LEGS_MAXIMUM}", name="transfer_legs_position_range"),
+    CheckConstraint(
+        "source_account_id <> destination_account_id", name="transfer_legs_two_accounts"
+    ),
+    CheckConstraint(
+        f"amount_minor BETWEEN 1 AND {AMOUNT_MAXIMUM_MINOR}", name="transfer_legs_amount_range"
+    ),
+    Index("transfer_legs_by_source", "source_account_id", "transfer_id"),
+    Index("transfer_legs_by_destination", "destination_account_id", "transfer_id"),
+)
+
+transfer_operations: Final = Table(
+    "transfer_operations",
+    metadata,
+    _tenant_id(),
+    Column("idempotency_key", Text, nullable=False),
+    Column("transfer_id", Uuid, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("amount_minor", MinorUnits, nullable=True),
+    Column("note", Text, nullable=True),
+    Column("requested_by", Uuid, nullable=False, comment="API key"),
+    Column("result", JSONB, nullable=False, comment="the transfer right after it"),
+    Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.statement_timestamp(),
+    ),
+    PrimaryKeyConstraint("tenant_id", "idempotency_key", name="transfer_operations_pkey"),
+    ForeignKeyConstraint(
+        ["tenant_id", "idempotency_key"],
+        ["idempotency_keys.tenant_id", "idempotency_keys.key"],
+        name="transfer_operations_key_claimed",
+    ),
+    ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name="transfer_operations_transfer"),
+    CheckConstraint(
+        _one_of("operation", "capture", "extend", "cancel", "approve", "reject"),
+        name="transfer_operations_known",
+    ),
+    CheckConstraint(
+        "(operation = 'capture') = (amount_minor IS NOT NULL)"
+        f" AND amount_minor BETWEEN 0 AND {AMOUNT_MAXIMUM_MINOR}",
+        name="transfer_operations_amount",
+    ),
+    Index("transfer_operations_of_transfer", "transfer_id", "created_at"),
+    Index(
+        "transfer_operations_approver",
+        "transfer_id",
+        "requested_by",
+        unique=True,
+        postgresql_where=text("operation IN ('approve', 'reject')"),
+    ),
+)
+
+approval_rules: Final = Table(
+    "approval_rules",
+    metadata,
+    _id(),
+    _tenant_id(),
+    _currency(),
+    Column("threshold_minor", MinorUnits, nullable=False, comment="applies above it"),
+    Column("approvers", SmallInteger, nullable=False),
+    Column("deadline_seconds", Integer, nullable=False),
+    _created_at(),
+    Column("created_by", Uuid, nullable=True, comment="API key"),
+    _time("retired_at", nullable=True),
+    PrimaryKeyConstraint("id", name="approval_rules_pkey"),
+    ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="approval_rules_tenant"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="approval_rules_currency_code"),
+    CheckConstraint(
+        f"threshold_minor BETWEEN 0 AND {AMOUNT_MAXIMUM_MINOR}", name="approval_rules_threshold"
+    ),
+    CheckConstraint(
+        f"approvers BETWEEN 1 AND {APPROVERS_MAXIMUM}", name="approval_rules_approvers"
+    ),
+    CheckConstraint(
+        f"deadline_seconds BETWEEN 1 AND {APPROVAL_SECONDS_MAXIMUM}",
+        name="approval_rules_deadline",
+    ),
+    # The one in force for a threshold.
+    Index(
+        "approval_rules_in_force",
+        "tenant_id",
+        "currency",
+        "threshold_minor",
+        unique=True,
+        postgresql_where=text("retired_at IS NULL"),
+    ),
+)
+
+account_limits: Final = Table(
+    "account_limits",
+    metadata,
+    Column("account_id", Uuid, nullable=False),
+    _tenant_id(),
+    Column("per_transfer_minor", MinorUnits, nullable=True),
+    Column("per_day_minor", MinorUnits, nullable=True),
+    Column("per_month_minor", MinorUnits, nullable=True),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_by", Uuid, nullable=True, comment="API key"),
+    PrimaryKeyConstraint("account_id", name="account_limits_pkey"),
+    ForeignKeyConstraint(
+        ["tenant_id", "account_id"],
+        ["accounts.tenant_id", "accounts.id"],
+        name="account_limits_account",
+    ),
+    CheckConstraint(
+        " AND ".join(
+            f"per_{period}_minor BETWEEN 0 AND {AMOUNT_MAXIMUM_MINOR}"
+            for period in ("transfer", "day", "month")
+        ),
+        name="account_limits_range",
+    ),
+)
+
+account_usage: Final = Table(
+    "account_usage",
+    metadata,
+    Column("account_id", Uuid, nullable=False),
+    _tenant_id(),
+    Column("day", Date, nullable=False, comment="in UTC, of the reserve"),
+    Column("used_minor", MinorUnits, nullable=False),
+    PrimaryKeyConstraint("account_id", "day", name="account_usage_pkey"),
+    ForeignKeyConstraint(
+        ["account_id"], ["account_limits.account_id"], name="account_usage_limits"
+    ),
+    CheckConstraint("used_minor >= 0", name="account_usage_not_negative"),
 )

@@ -1,6 +1,6 @@
 """Transfers and their log of stages in SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,18 +20,26 @@ from sqlalchemy import (
     literal_column,
     select,
     tuple_,
-    union_all,
+    union,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from domain.errors import LedgerRuleViolated
-from domain.ids import AccountId, TenantId, TransferId
+from domain.ids import AccountId, ApiKeyId, TenantId, TransferId
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, require_transition, state_of
-from domain.transfers import Failure, Transfer, TransferEvent, TransferOrder, TransferType
-from persistence.tables import transfer_events, transfers
+from domain.transfers import (
+    CaptureMode,
+    Failure,
+    Leg,
+    Transfer,
+    TransferEvent,
+    TransferOrder,
+    TransferType,
+)
+from persistence.tables import transfer_events, transfer_legs, transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,20 @@ class TransferFilter:
     idempotency_key: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a transfer waits for before it goes on.
+
+    Parameters
+    ----------
+    required
+        Different approvers, 1 to ``APPROVERS_MAXIMUM``.
+    """
+
+    required: int
+    deadline_at: datetime
 
 
 # The statements of every transfer are built once: building one costs more than running it.
@@ -97,9 +119,24 @@ class TransferRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def insert_failed(self, order: TransferOrder, failure: Failure) -> Transfer:
-        """Record a refused order whose idempotency key is claimed, with the log of its stages."""
-        stage = TransferStage.FAILED
+    async def insert(
+        self,
+        order: TransferOrder,
+        step: Step,
+        stage: TransferStage,
+        *,
+        failure: Failure | None = None,
+        approval: Approval | None = None,
+    ) -> Transfer:
+        """Record an order whose idempotency key is claimed, with the log of its stages.
+
+        Parameters
+        ----------
+        step
+            The step after its acceptance, and ``stage`` what that led to.
+        """
+        terms = order.terms
+        is_manual = terms.capture is CaptureMode.MANUAL
         result = await self._connection.execute(
             _INSERT,
             {
@@ -114,16 +151,28 @@ class TransferRepository:
                 "currency": order.money.currency,
                 "description": order.description,
                 "metadata": dict(order.metadata),
-                "given_effective_at": order.effective_at,
+                "given_effective_at": order.effective_at or terms.execute_at,
+                "captured_minor": 0 if is_manual else None,
+                "expires_at": terms.expires_at,
+                "execute_at": terms.execute_at,
+                "leg_count": len(terms.legs) or None,
+                "reversal_of": terms.reversal_of,
+                "requested_by": order.requested_by,
+                **_approval(approval),
                 **_stage(stage, failure),
             },
         )
-        transfer = transfer_from(result.mappings().one())
+        transfer = transfer_from(result.mappings().one(), terms.legs)
+        if terms.legs:
+            await self._connection.execute(
+                insert(transfer_legs),
+                [_leg_row(transfer, position, leg) for position, leg in enumerate(terms.legs, 1)],
+            )
         await self._connection.execute(
             _INSERT_EVENTS,
             [
                 {"sequence": 1, **_event(transfer, Step.ACCEPT, TransferStage.ACCEPTED, None)},
-                {"sequence": 2, **_event(transfer, Step.RESERVE, stage, failure)},
+                {"sequence": 2, **_event(transfer, step, stage, failure)},
             ],
         )
         return transfer
@@ -139,8 +188,17 @@ class TransferRepository:
         stage: TransferStage,
         *,
         failure: Failure | None = None,
+        details: Mapping[str, Any] | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> Transfer:
         """Bring a locked transfer to its next stage, and log that.
+
+        Parameters
+        ----------
+        details
+            What the log is to tell beside the stage.
+        changes
+            Other columns to be set with it.
 
         Raises
         ------
@@ -149,19 +207,43 @@ class TransferRepository:
         LedgerRuleViolated
             The step was done before, or the transfer is final.
         """
-        require_transition(transfer.stage, stage)
+        if stage is not transfer.stage:
+            require_transition(transfer.stage, stage)
         result = await self._connection.execute(
             _ADVANCE,
-            {"advanced": transfer.id, "present": transfer.stage, **_stage(stage, failure)},
+            {
+                "advanced": transfer.id,
+                "present": transfer.stage,
+                **_stage(stage, failure),
+                **(changes or {}),
+            },
         )
         row = result.mappings().one_or_none()
         if row is None:
             raise LedgerRuleViolated("transfers_stage_of_state")
         await self._connection.execute(
             _INSERT_NEXT_EVENT,
-            {"of_transfer": transfer.id, **_event(transfer, step, stage, failure)},
+            {
+                "of_transfer": transfer.id,
+                **_event(transfer, step, stage, failure),
+                "details": details,
+            },
         )
-        return transfer_from(row)
+        return transfer_from(row, transfer.more_legs)
+
+    async def change_reversed(self, transfer_id: TransferId, *, by_minor: int) -> None:
+        """Raise or lower what is reversed of a locked transfer.
+
+        Raises
+        ------
+        LedgerRuleViolated
+            More would be reversed than has moved.
+        """
+        await self._connection.execute(
+            update(transfers)
+            .where(transfers.c.id == transfer_id)
+            .values(reversed_minor=transfers.c.reversed_minor + by_minor)
+        )
 
     async def get(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
         """Read one transfer."""
@@ -170,6 +252,16 @@ class TransferRepository:
     async def get_by_key(self, tenant_id: TenantId, key: str) -> Transfer | None:
         """Read the transfer of an idempotency key."""
         return await self._one(_GET_BY_KEY, {"tenant": tenant_id, "key": key})
+
+    async def reversals(self, tenant_id: TenantId, transfer_id: TransferId) -> list[Transfer]:
+        """Read the reversals of a transfer, oldest first; without their legs."""
+        result = await self._connection.execute(
+            select(transfers)
+            .where(_OF_TENANT, transfers.c.reversal_of == transfer_id)
+            .order_by(transfers.c.id),
+            {"tenant": tenant_id},
+        )
+        return [transfer_from(row) for row in result.mappings()]
 
     async def page(
         self, tenant_id: TenantId, wanted: TransferFilter, *, after: UUID | None, limit: int
@@ -191,15 +283,30 @@ class TransferRepository:
         statement = _newest(select(transfers).where(*conditions), transfers.c, limit)
         if wanted.account_id is not None:
             # Each side from its own index; an OR would read all of an account, or of the tenant.
-            merged = union_all(
-                *(
-                    statement.where(side == wanted.account_id).subquery().select()
-                    for side in (transfers.c.source_account_id, transfers.c.destination_account_id)
+            of_account = [
+                side == wanted.account_id
+                for side in (transfers.c.source_account_id, transfers.c.destination_account_id)
+            ]
+            of_account += [
+                transfers.c.id.in_(
+                    select(transfer_legs.c.transfer_id).where(
+                        side == wanted.account_id, transfer_legs.c.position > 1
+                    )
                 )
+                for side in (
+                    transfer_legs.c.source_account_id,
+                    transfer_legs.c.destination_account_id,
+                )
+            ]
+            # Without doubles: an account may be in several legs.
+            merged = union(
+                *(statement.where(side).subquery().select() for side in of_account)
             ).subquery()
             statement = _newest(select(merged), merged.c, limit)
         result = await self._connection.execute(statement)
-        return [transfer_from(row) for row in result.mappings()]
+        rows = result.mappings().all()
+        legs = await self._legs([row["id"] for row in rows if row["leg_count"]])
+        return [transfer_from(row, legs.get(row["id"], ())) for row in rows]
 
     async def events(self, transfer_id: TransferId) -> list[TransferEvent]:
         """Read the log of a transfer, oldest first."""
@@ -216,6 +323,7 @@ class TransferRepository:
                 stage=TransferStage(row["stage"]),
                 cause=row["cause"],
                 occurred_at=row["occurred_at"],
+                details=row["details"],
             )
             for row in result.mappings()
         ]
@@ -243,12 +351,34 @@ class TransferRepository:
         result = await self._connection.execute(
             statement.order_by(transfers.c.updated_at, transfers.c.id).limit(limit)
         )
-        return [transfer_from(row) for row in result.mappings()]
+        return [transfer_from(row, ()) for row in result.mappings()]
 
     async def _one(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Transfer | None:
         result = await self._connection.execute(statement, parameters)
         row = result.mappings().one_or_none()
-        return None if row is None else transfer_from(row)
+        if row is None:
+            return None
+        legs = await self._legs([row["id"]]) if row["leg_count"] else {}
+        return transfer_from(row, legs.get(row["id"], ()))
+
+    async def _legs(self, transfer_ids: Collection[UUID]) -> dict[UUID, tuple[Leg, ...]]:
+        """Read the legs of the transfers that have several, each in their order."""
+        if not transfer_ids:
+            return {}
+        result = await self._connection.execute(
+            select(transfer_legs)
+            .where(transfer_legs.c.transfer_id.in_(transfer_ids))
+            .order_by(transfer_legs.c.transfer_id, transfer_legs.c.position)
+        )
+        found: dict[UUID, tuple[Leg, ...]] = {}
+        for row in result.mappings():
+            leg = Leg(
+                AccountId(row["source_account_id"]),
+                AccountId(row["destination_account_id"]),
+                Money(row["amount_minor"], row["currency"]),
+            )
+            found[row["transfer_id"]] = (*found.get(row["transfer_id"], ()), leg)
+        return found
 
 
 def _newest(
@@ -268,6 +398,25 @@ def _stage(stage: TransferStage, failure: Failure | None) -> dict[str, Any]:
     }
 
 
+def _approval(approval: Approval | None) -> dict[str, Any]:
+    return {
+        "approvals_required": approval.required if approval else None,
+        "approval_deadline_at": approval.deadline_at if approval else None,
+    }
+
+
+def _leg_row(transfer: Transfer, position: int, leg: Leg) -> dict[str, Any]:
+    return {
+        "transfer_id": transfer.id,
+        "position": position,
+        "tenant_id": transfer.tenant_id,
+        "source_account_id": leg.source_account_id,
+        "destination_account_id": leg.destination_account_id,
+        "amount_minor": leg.money.amount_minor,
+        "currency": leg.money.currency,
+    }
+
+
 def _event(
     transfer: Transfer, step: Step, stage: TransferStage, failure: Failure | None
 ) -> dict[str, Any]:
@@ -280,8 +429,14 @@ def _event(
     }
 
 
-def transfer_from(row: RowMapping | Mapping[str, Any]) -> Transfer:
-    """Read a transfer from a row of its table."""
+def transfer_from(row: RowMapping | Mapping[str, Any], legs: Sequence[Leg] = ()) -> Transfer:
+    """Read a transfer from a row of its table.
+
+    Parameters
+    ----------
+    legs
+        All legs of a transfer with several.
+    """
     failure = (
         None
         if row["failure_code"] is None
@@ -305,4 +460,12 @@ def transfer_from(row: RowMapping | Mapping[str, Any]) -> Transfer:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         completed_at=row["completed_at"],
+        captured_minor=row["captured_minor"],
+        reversed_minor=row["reversed_minor"],
+        expires_at=row["expires_at"],
+        execute_at=row["execute_at"],
+        approvals_required=row["approvals_required"],
+        approval_deadline_at=row["approval_deadline_at"],
+        requested_by=None if row["requested_by"] is None else ApiKeyId(row["requested_by"]),
+        more_legs=tuple(legs),
     )

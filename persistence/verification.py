@@ -32,6 +32,97 @@ class LedgerProof:
     violations: tuple[Violation, ...]
 
 
+# What has moved is what entries say, and what is held has an open hold, by the transfer's stage.
+_TRANSFERS_OFF: Final = """
+SELECT 'transfer ' || transfer.id AS subject,
+    'in stage ' || transfer.stage || ' it has ' || coalesce(entry.count, 0)
+    || ' entries, of which ' || coalesce(entry.right_count, 0)
+    || ' are between its own accounts, moving ' || coalesce(entry.moved_minor, 0)
+    || ', and holds that are ' || coalesce(hold.statuses, 'missing') AS message
+FROM transfers AS transfer
+LEFT JOIN (
+    SELECT entry.transfer_id, count(*) AS count,
+        count(*) FILTER (WHERE entry.currency = owner.currency
+            AND entry.account_id = CASE entry.direction
+                WHEN 'DEBIT' THEN owner.source_account_id
+                ELSE owner.destination_account_id END) AS right_count,
+        sum(entry.amount_minor) FILTER (WHERE entry.direction = 'DEBIT') AS moved_minor,
+        sum(entry.amount_minor) FILTER (WHERE entry.direction = 'CREDIT') AS received_minor
+    FROM ledger_entries AS entry
+    JOIN transfers AS owner ON owner.id = entry.transfer_id
+    GROUP BY entry.transfer_id
+) AS entry ON entry.transfer_id = transfer.id
+LEFT JOIN (
+    SELECT transfer_id, string_agg(DISTINCT status, ' and ') AS statuses
+    FROM holds GROUP BY transfer_id
+) AS hold ON hold.transfer_id = transfer.id
+WHERE transfer.leg_count IS NULL AND (
+    entry.count <> entry.right_count
+    OR coalesce(entry.moved_minor, 0) <> coalesce(entry.received_minor, 0)
+    OR CASE
+        WHEN transfer.stage IN ('POSTED', 'COMPLETED') THEN
+            coalesce(hold.statuses, '') <> 'CAPTURED'
+            OR coalesce(entry.moved_minor, 0)
+                <> coalesce(transfer.captured_minor, transfer.amount_minor)
+            OR transfer.captured_minor IS NULL AND entry.count <> 2
+        WHEN transfer.stage IN ('RESERVED', 'AWAITING_APPROVAL') THEN
+            coalesce(hold.statuses, '') <> 'HELD'
+            OR coalesce(entry.moved_minor, 0) <> coalesce(transfer.captured_minor, 0)
+        ELSE
+            entry.count IS NOT NULL OR coalesce(hold.statuses, 'RELEASED') <> 'RELEASED'
+        END)
+"""
+
+# A transfer with several legs has posted all of them, in both directions, or none.
+_LEGS_OFF: Final = """
+SELECT 'transfer ' || transfer.id AS subject,
+    'in stage ' || transfer.stage || ' the sums of its entries and legs differ, or it holds '
+    || 'what it should not' AS message
+FROM transfers AS transfer
+WHERE transfer.leg_count IS NOT NULL AND (
+    EXISTS (
+        SELECT FROM (
+            SELECT entry.account_id, entry.direction, entry.amount_minor
+            FROM ledger_entries AS entry WHERE entry.transfer_id = transfer.id
+            UNION ALL
+            SELECT side.account_id, side.direction, -leg.amount_minor
+            FROM transfer_legs AS leg, LATERAL (VALUES
+                (leg.source_account_id, 'DEBIT'), (leg.destination_account_id, 'CREDIT')
+            ) AS side (account_id, direction)
+            WHERE leg.transfer_id = transfer.id AND transfer.stage IN ('POSTED', 'COMPLETED')
+        ) AS moved
+        GROUP BY account_id, direction
+        HAVING sum(amount_minor) <> 0)
+    OR transfer.leg_count <> (
+        SELECT count(*) FROM transfer_legs AS leg WHERE leg.transfer_id = transfer.id)
+    OR EXISTS (
+        SELECT FROM holds AS hold WHERE hold.transfer_id = transfer.id
+            AND hold.status <> CASE
+                WHEN transfer.stage IN ('POSTED', 'COMPLETED') THEN 'CAPTURED'
+                WHEN transfer.stage IN ('RESERVED', 'AWAITING_APPROVAL') THEN 'HELD'
+                ELSE 'RELEASED' END))
+"""
+
+# What a transfer says of its captures and reversals is what they sum to.
+_SUMS_OFF: Final = """
+SELECT 'transfer ' || transfer.id AS subject,
+    'it says that ' || coalesce(transfer.captured_minor, 0) || ' are captured and '
+    || transfer.reversed_minor || ' reversed; its captures sum to '
+    || coalesce(capture.sum_minor, 0) || ' and its reversals to '
+    || coalesce(reversal.sum_minor, 0) AS message
+FROM transfers AS transfer
+LEFT JOIN (
+    SELECT transfer_id, sum(amount_minor) AS sum_minor FROM transfer_operations
+    WHERE operation = 'capture' GROUP BY transfer_id
+) AS capture ON capture.transfer_id = transfer.id
+LEFT JOIN (
+    SELECT reversal_of, sum(amount_minor) AS sum_minor FROM transfers
+    WHERE reversal_of IS NOT NULL AND state <> 'FAILED' GROUP BY reversal_of
+) AS reversal ON reversal.reversal_of = transfer.id
+WHERE coalesce(transfer.captured_minor, 0) <> coalesce(capture.sum_minor, 0)
+    OR transfer.reversed_minor <> coalesce(reversal.sum_minor, 0)
+"""
+
 # For each invariant: what is examined, and the rows that break it as (subject, message).
 _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
@@ -94,7 +185,7 @@ _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
                 || coalesce(open.sum_minor, 0) AS message
             FROM balances AS balance
             LEFT JOIN (
-                SELECT account_id, sum(amount_minor) AS sum_minor
+                SELECT account_id, sum(amount_minor - captured_minor) AS sum_minor
                 FROM holds
                 WHERE status = 'HELD'
                 GROUP BY account_id
@@ -114,36 +205,7 @@ _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
         ),
         6: (
             "SELECT count(*) FROM transfers",
-            """
-            SELECT 'transfer ' || transfer.id AS subject,
-                'in stage ' || transfer.stage || ' it has ' || coalesce(entry.count, 0)
-                || ' entries, of which ' || coalesce(entry.right_count, 0)
-                || ' are its own two, and a hold that is ' || coalesce(hold.status, 'missing')
-                AS message
-            FROM transfers AS transfer
-            LEFT JOIN (
-                SELECT entry.transfer_id, count(*) AS count,
-                    count(*) FILTER (WHERE entry.amount_minor = owner.amount_minor
-                        AND entry.currency = owner.currency
-                        AND entry.account_id = CASE entry.direction
-                            WHEN 'DEBIT' THEN owner.source_account_id
-                            ELSE owner.destination_account_id END) AS right_count,
-                    count(DISTINCT entry.direction) AS directions
-                FROM ledger_entries AS entry
-                JOIN transfers AS owner ON owner.id = entry.transfer_id
-                GROUP BY entry.transfer_id
-            ) AS entry ON entry.transfer_id = transfer.id
-            LEFT JOIN holds AS hold ON hold.transfer_id = transfer.id
-            WHERE CASE
-                WHEN transfer.stage IN ('POSTED', 'COMPLETED') THEN
-                    coalesce(entry.count, 0) <> 2 OR entry.right_count <> 2
-                    OR entry.directions <> 2 OR coalesce(hold.status, '') <> 'CAPTURED'
-                WHEN transfer.stage = 'RESERVED' THEN
-                    entry.count IS NOT NULL OR coalesce(hold.status, '') <> 'HELD'
-                ELSE
-                    entry.count IS NOT NULL OR hold.status IN ('HELD', 'CAPTURED')
-                END
-            """,
+            f"{_TRANSFERS_OFF} UNION ALL {_LEGS_OFF} UNION ALL {_SUMS_OFF}",
         ),
     }
 )

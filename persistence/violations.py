@@ -11,6 +11,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from domain.errors import (
     AccountNumberTaken,
+    AlreadyApproved,
+    ApprovalRuleTaken,
     BalanceOutOfRange,
     DatabaseUnavailable,
     DomainError,
@@ -24,6 +26,8 @@ _ERROR_OF_CONSTRAINT: Final[Mapping[str, Callable[[], DomainError]]] = MappingPr
         "accounts_account_number": AccountNumberTaken,
         "accounts_external_id": ExternalIdTaken,
         "users_external_id": ExternalIdTaken,
+        "approval_rules_in_force": ApprovalRuleTaken,
+        "transfer_operations_approver": AlreadyApproved,
         "accounts_user": lambda: UserNotFound("named by the account"),
     }
 )

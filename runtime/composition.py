@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 
 from api.context import ApiContext, Readiness
 from api.transfer_intake import TransferIntake
+from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.database import Database, DatabaseLimits
@@ -29,10 +30,14 @@ from runtime.temporal import (
 from services.access import AccessService
 from services.accounts import AccountService
 from services.balances import BalanceService
+from services.endings import EndingService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.operations import OperationService
 from services.outcomes import OutcomeBoard
+from services.reservations import ReservationService
 from services.transactions import TransactionService
+from services.transfer_requests import TransferRequestService
 from workflows.gateway import TransferGateway
 
 CONNECTIONS: Final = DatabaseLimits().connections
@@ -48,26 +53,40 @@ class Services:
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
+    requests: TransferRequestService
     transactions: TransactionService
+    operations: OperationService
 
 
 def make_services(
     database: Database, publish: Callable[[Transfer], None] = lambda _transfer: None
 ) -> Services:
     """Put the services together."""
+    idempotency = IdempotencyService()
     balances = BalanceService(database)
     ledger = LedgerService(database)
+    endings = EndingService(balances)
     return Services(
         database=database,
         access=AccessService(database),
         accounts=AccountService(database),
         balances=balances,
         ledger=ledger,
+        requests=TransferRequestService(database, idempotency),
         transactions=TransactionService(
             database,
-            idempotency=IdempotencyService(),
+            reservations=ReservationService(idempotency),
             balances=balances,
             ledger=ledger,
+            endings=endings,
+            publish=publish,
+        ),
+        operations=OperationService(
+            database,
+            idempotency=idempotency,
+            balances=balances,
+            ledger=ledger,
+            endings=endings,
             publish=publish,
         ),
     )
@@ -119,14 +138,24 @@ async def open_api(
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
+        intake = TransferIntake(
+            requests=services.requests,
+            transactions=services.transactions,
+            gateway=gateway,
+            outcomes=outcomes,
+        )
         context = ApiContext(
             access=services.access,
             accounts=services.accounts,
             balances=services.balances,
             ledger=services.ledger,
             transactions=services.transactions,
-            intake=TransferIntake(
-                transactions=services.transactions, gateway=gateway, outcomes=outcomes
+            intake=intake,
+            operations=TransferOperations(
+                operations=services.operations,
+                transactions=services.transactions,
+                intake=intake,
+                gateway=gateway,
             ),
             gateway=gateway,
             readiness=lambda: _readiness(services.database, client),
@@ -135,7 +164,7 @@ async def open_api(
         if not settings.run_worker_in_api:
             yield context
             return
-        worker = make_worker(client, transactions=services.transactions, gateway=gateway)
+        worker = _worker(client, services, gateway)
         async with _running(worker, on_failure):
             yield context
 
@@ -156,9 +185,18 @@ async def work_until_stopped(settings: Settings) -> None:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
-        async with make_worker(client, transactions=services.transactions, gateway=gateway):
+        async with _worker(client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
+
+
+def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+    return make_worker(
+        client,
+        transactions=services.transactions,
+        operations=services.operations,
+        gateway=gateway,
+    )
 
 
 def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:

@@ -26,9 +26,11 @@ from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.reconciliation import ReconciliationActivities
+from activities.resting import RestingActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
 from runtime.payloads import DATA_CONVERTER
+from services.operations import OperationService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 from workflows.reconciliation import ReconciliationWorkflow
@@ -90,6 +92,7 @@ def make_worker(
     client: Client,
     *,
     transactions: TransactionService,
+    operations: OperationService,
     gateway: TransferGateway,
     task_queue: str = TASK_QUEUE,
     workflow_runner: WorkflowRunner | None = None,
@@ -103,6 +106,7 @@ def make_worker(
         import-linter holds, and the sandbox costs some milliseconds a workflow.
     """
     transfers = TransferActivities(transactions)
+    resting = RestingActivities(transactions, operations)
     reconciliation = ReconciliationActivities(transactions, closed_status=gateway.closed_status)
     return Worker(
         client,
@@ -113,6 +117,9 @@ def make_worker(
             transfers.post_entries,
             transfers.finalise,
             transfers.compensate,
+            resting.schedule,
+            resting.expire,
+            resting.carry_out_operation,
             reconciliation.resolve_abandoned_transfers,
         ],
         workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),

@@ -1,10 +1,10 @@
 """What accounts have, and the reservation of it."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from domain.accounts import Account, BalanceAsOf
-from domain.errors import TransferRefusal
-from domain.transfers import HoldStatus, Transfer, TransferOrder
+from domain.transfers import HoldStatus, Transfer
 from persistence.database import Database, UnitOfWork
 
 
@@ -40,34 +40,6 @@ class BalanceService:
             as_of=as_of,
         )
 
-    async def refusal_of(
-        self, unit_of_work: UnitOfWork, order: TransferOrder
-    ) -> TransferRefusal | None:
-        """Tell why an order cannot be reserved; ``None`` where it can.
-
-        Returns
-        -------
-        TransferRefusal | None
-            ``AccountClosed`` or ``AccountFrozen`` of the source, then of the destination, then
-            ``InsufficientFunds`` of the source.
-
-        Notes
-        -----
-        Locks the source's balance until the transaction ends.
-        """
-        source, destination = await unit_of_work.balances.lock_source(
-            order.tenant_id,
-            source=order.source_account_id,
-            destination=order.destination_account_id,
-        )
-        try:
-            source.require_active()
-            destination.require_active()
-            source.require_available(order.money.amount_minor)
-        except TransferRefusal as refusal:
-            return refusal
-        return None
-
     async def require_active_sides(self, unit_of_work: UnitOfWork, transfer: Transfer) -> None:
         """Refuse to move money where an account of a transfer takes no part any more.
 
@@ -80,18 +52,48 @@ class BalanceService:
 
         Notes
         -----
-        Locks both balances in the order of their ids until the transaction ends.
+        Locks the balances in the order of their ids until the transaction ends.
         """
-        locked = await unit_of_work.balances.lock(
-            transfer.tenant_id, [transfer.source_account_id, transfer.destination_account_id]
-        )
+        accounts = {
+            account
+            for leg in transfer.legs
+            for account in (leg.source_account_id, leg.destination_account_id)
+        }
+        locked = await unit_of_work.balances.lock(transfer.tenant_id, accounts)
         for balance in locked.values():
             balance.require_active()
 
     async def release(self, unit_of_work: UnitOfWork, transfer: Transfer) -> None:
-        """Give back what a transfer holds."""
-        await unit_of_work.balances.lock(transfer.tenant_id, [transfer.source_account_id])
-        await unit_of_work.holds.close(transfer.id, HoldStatus.RELEASED)
-        await unit_of_work.balances.change_held(
-            transfer.source_account_id, by_minor=-transfer.money.amount_minor
+        """Give back what a locked transfer still holds, and count it out of the limits.
+
+        Notes
+        -----
+        Locks the transfer that a reversal goes back along, then the balances in the order of their
+        ids.
+        """
+        if transfer.reversal_of is not None:
+            await unit_of_work.transfers.lock(transfer.tenant_id, transfer.reversal_of)
+            await unit_of_work.transfers.change_reversed(
+                transfer.reversal_of, by_minor=-transfer.money.amount_minor
+            )
+        holds = await unit_of_work.holds.open_of(transfer.id)
+        if not holds:
+            return
+        locked = await unit_of_work.balances.lock(
+            transfer.tenant_id, [hold.account_id for hold in holds]
         )
+        await unit_of_work.balances.set_amounts(
+            [
+                replace(
+                    locked[hold.account_id],
+                    held_minor=locked[hold.account_id].held_minor - hold.left_minor,
+                )
+                for hold in holds
+            ]
+        )
+        status = HoldStatus.CAPTURED if transfer.captured_minor else HoldStatus.RELEASED
+        await unit_of_work.holds.close(transfer.id, status)
+        for hold in holds:
+            await unit_of_work.limits.give_back(
+                hold.account_id, hold.created_at.date(), hold.left_minor
+            )

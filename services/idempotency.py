@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from domain.errors import IdempotencyKeyReused
 from domain.ids import AccountId, TenantId
-from domain.transfers import Transfer, TransferOrder, TransferRequest
+from domain.operations import OperationOrder, OperationRecord
+from domain.transfers import CaptureMode, Leg, Transfer, TransferOrder, TransferRequest
 from persistence.database import UnitOfWork
 
 CREATE_TRANSFER: Final = "transfer.create"
+OPERATE_PREFIX: Final = "transfer."
+"""Before the name of an ``Operation``."""
 
 
 class IdempotencyService:
@@ -18,7 +22,7 @@ class IdempotencyService:
     async def find(
         self, unit_of_work: UnitOfWork, tenant_id: TenantId, key: str, fingerprint: bytes
     ) -> Transfer | None:
-        """Find the transfer that a key was used for; ``None`` where the key is free.
+        """Find the transfer that a key was used for; ``None`` where there is none.
 
         Raises
         ------
@@ -29,6 +33,49 @@ class IdempotencyService:
         if transfer is not None and transfer.fingerprint != fingerprint:
             raise IdempotencyKeyReused(key)
         return transfer
+
+    async def find_operation(
+        self, unit_of_work: UnitOfWork, order: OperationOrder, transfer: Transfer
+    ) -> OperationRecord | None:
+        """Find what an operation's key did before; ``None`` where it did none.
+
+        Raises
+        ------
+        IdempotencyKeyReused
+            The key was used for another operation.
+        """
+        found = await unit_of_work.operations.find(
+            order.tenant_id, order.idempotency_key, transfer.more_legs
+        )
+        if found is None:
+            return None
+        record, fingerprint = found
+        if fingerprint != order.fingerprint:
+            raise IdempotencyKeyReused(order.idempotency_key)
+        return record
+
+    async def claim_operation(
+        self, unit_of_work: UnitOfWork, order: OperationOrder, transfer: Transfer
+    ) -> OperationRecord | None:
+        """Take an operation's key, or give what it did before.
+
+        Raises
+        ------
+        IdempotencyKeyReused
+            The key was used for another request.
+        """
+        is_new = await unit_of_work.idempotency_keys.claim(
+            order.tenant_id,
+            order.idempotency_key,
+            operation=OPERATE_PREFIX + order.operation,
+            fingerprint=order.fingerprint,
+        )
+        if is_new:
+            return None
+        earlier = await self.find_operation(unit_of_work, order, transfer)
+        if earlier is None:
+            raise IdempotencyKeyReused(order.idempotency_key)
+        return earlier
 
     async def claim(self, unit_of_work: UnitOfWork, order: TransferOrder) -> Transfer | None:
         """Take an order's key, or give the transfer that took it before.
@@ -59,13 +106,16 @@ class IdempotencyService:
         return earlier
 
 
-def fingerprint_of(request: TransferRequest, *, source: AccountId, destination: AccountId) -> bytes:
+def fingerprint_of(
+    request: TransferRequest, *, source: AccountId, destination: AccountId, legs: Sequence[Leg] = ()
+) -> bytes:
     """Digest what a client asked for, so that a repeat can be told from another request.
 
     Notes
     -----
     SHA-256 over canonical JSON. It covers the meaning and not the spelling: an account's UUID and
-    its number are one, and so are ``100`` and ``"100"``.
+    its number are one, and so are ``100`` and ``"100"``. What is not asked for is left out, so that
+    the fingerprints of plain transfers stay what they have always been.
     """
     meaning: dict[str, Any] = {
         "type": request.type,
@@ -77,5 +127,28 @@ def fingerprint_of(request: TransferRequest, *, source: AccountId, destination: 
         "metadata": request.metadata,
         "effective_at": request.effective_at.isoformat() if request.effective_at else None,
     }
+    if request.capture is CaptureMode.MANUAL:
+        meaning["capture"] = request.capture
+    if request.expires_at is not None:
+        meaning["expires_at"] = request.expires_at.isoformat()
+    if request.hold_for is not None:
+        meaning["hold_seconds"] = request.hold_for.total_seconds()
+    if request.execute_at is not None:
+        meaning["execute_at"] = request.execute_at.isoformat()
+    if legs:
+        meaning["legs"] = [
+            [
+                str(leg.source_account_id),
+                str(leg.destination_account_id),
+                str(leg.money.amount_minor),
+                leg.money.currency,
+            ]
+            for leg in legs
+        ]
+    return digest(meaning)
+
+
+def digest(meaning: Mapping[str, Any]) -> bytes:
+    """Digest what was asked for: SHA-256 over canonical JSON."""
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).digest()

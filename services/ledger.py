@@ -1,12 +1,17 @@
 """Double-entry postings."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
 from domain.ids import AccountId, EntryId, TenantId, TransferId
-from domain.ledger import LedgerEntry
+from domain.ledger import EntryDirection, LedgerEntry
 from domain.pages import Page
-from domain.transfers import Transfer
-from persistence.database import Database
+from domain.states import Step, TransferStage
+from domain.transfers import HoldStatus, Leg, Transfer
+from persistence.database import Database, UnitOfWork
 from persistence.direct import DirectStatements
-from persistence.ledger import EntryFilter
+from persistence.ledger import EntryFilter, NewEntry
 from services.identifiers import new_uuid
 
 
@@ -38,6 +43,86 @@ class LedgerService:
         """
         return await statements.post(
             tenant_id, transfer_id, debit_id=EntryId(new_uuid()), credit_id=EntryId(new_uuid())
+        )
+
+    async def post_legs(self, unit_of_work: UnitOfWork, transfer: Transfer) -> Transfer:
+        """Move the money of a locked transfer with several legs, all of it or nothing.
+
+        Raises
+        ------
+        AccountClosed, AccountFrozen
+            An account takes no part any more.
+        BalanceOutOfRange
+            A balance would have too many digits.
+        """
+        holds = await unit_of_work.holds.open_of(transfer.id)
+        await self.move(
+            unit_of_work,
+            transfer,
+            transfer.legs,
+            effective_at=transfer.effective_at,
+            released_minor={hold.account_id: hold.left_minor for hold in holds},
+        )
+        await unit_of_work.holds.close(transfer.id, HoldStatus.CAPTURED)
+        return await unit_of_work.transfers.advance(transfer, Step.POST, TransferStage.POSTED)
+
+    async def move(
+        self,
+        unit_of_work: UnitOfWork,
+        transfer: Transfer,
+        legs: Sequence[Leg],
+        *,
+        effective_at: datetime,
+        released_minor: Mapping[AccountId, int],
+    ) -> None:
+        """Write two entries for each leg, and the balances that result.
+
+        Parameters
+        ----------
+        released_minor
+            What of the accounts' holds the movement consumes, or gives back with it.
+
+        Raises
+        ------
+        AccountClosed, AccountFrozen
+            An account takes no part.
+        BalanceOutOfRange
+            A balance would have too many digits.
+
+        Notes
+        -----
+        Locks the balances in the order of their ids. Entries follow the order of the legs; what an
+        account ends with is what its limits are held against, not what it has in between.
+        """
+        accounts = {a for leg in legs for a in (leg.source_account_id, leg.destination_account_id)}
+        balances = await unit_of_work.balances.lock(transfer.tenant_id, accounts)
+        for balance in balances.values():
+            balance.require_active()
+        entries: list[NewEntry] = []
+        for leg in legs:
+            for account, direction in (
+                (leg.source_account_id, EntryDirection.DEBIT),
+                (leg.destination_account_id, EntryDirection.CREDIT),
+            ):
+                after = balances[account].after_entry(direction, leg.money.amount_minor)
+                balances[account] = after
+                entries.append(
+                    NewEntry(
+                        id=EntryId(new_uuid()),
+                        tenant_id=transfer.tenant_id,
+                        transfer_id=transfer.id,
+                        direction=direction,
+                        amount_minor=leg.money.amount_minor,
+                        after=after,
+                        effective_at=effective_at,
+                    )
+                )
+        await unit_of_work.ledger.insert(entries)
+        await unit_of_work.balances.set_amounts(
+            [
+                replace(balance, held_minor=balance.held_minor - released_minor.get(account, 0))
+                for account, balance in balances.items()
+            ]
         )
 
     async def entries_of_transfer(

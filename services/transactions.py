@@ -1,28 +1,29 @@
-"""Transfers: from a client's request, through the steps of the saga, to the one outcome."""
+"""Transfers: through the steps of the saga to the one outcome."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from domain.errors import DatabaseUnavailable, TransferNotFound
+from domain.errors import ApprovalExpired, DatabaseUnavailable, HoldExpired, TransferNotFound
 from domain.ids import HoldId, TenantId, TransferId
 from domain.pages import Page
-from domain.states import Step, TransferStage, require_transition
+from domain.states import Step, TransferStage
 from domain.transfers import (
     Failure,
     Transfer,
     TransferEvent,
     TransferOrder,
-    TransferRequest,
+    TransferTerms,
 )
 from persistence.database import Database, UnitOfWork
 from persistence.transfers import TransferFilter
 from services.balances import BalanceService
-from services.idempotency import CREATE_TRANSFER, IdempotencyService, fingerprint_of
+from services.endings import EndingService
+from services.idempotency import CREATE_TRANSFER
 from services.identifiers import new_uuid
 from services.ledger import LedgerService
-from services.transfer_sides import find_sides, identify_sides, require_sides
+from services.reservations import ReservationService
 
 UNFINISHED_PAGE_SIZE: Final = 500
 
@@ -30,16 +31,8 @@ STEP_TRIES_MAXIMUM: Final = 3
 """How often a step looks again where what kept it back has just gone, such as a freeze."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedTransfer:
-    """A checked order, and the transfer that its key was used for before, if any."""
-
-    order: TransferOrder
-    earlier: Transfer | None
-
-
 class TransactionService:
-    """Checks requests, carries out the steps of transfers, and reads transfers.
+    """Carries out the steps of transfers, and reads transfers.
 
     Parameters
     ----------
@@ -51,60 +44,18 @@ class TransactionService:
         self,
         database: Database,
         *,
-        idempotency: IdempotencyService,
+        reservations: ReservationService,
         balances: BalanceService,
         ledger: LedgerService,
+        endings: EndingService,
         publish: Callable[[Transfer], None],
     ) -> None:
         self._database = database
-        self._idempotency = idempotency
+        self._reservations = reservations
         self._balances = balances
         self._ledger = ledger
+        self._endings = endings
         self._publish = publish
-
-    async def prepare(self, tenant_id: TenantId, request: TransferRequest) -> PreparedTransfer:
-        """Check a request and find an earlier outcome of its key. Records nothing.
-
-        Raises
-        ------
-        ValidationFailed
-            The type and the named sides do not fit, or a side is a settlement account.
-        AccountNotFound
-            The tenant has no such account.
-        SameAccount
-            Source and destination are one.
-        CurrencyMismatch
-            An account's currency is not the transfer's.
-        IdempotencyKeyReused
-            The key was used for another request.
-        DatabaseUnavailable
-            No connection.
-        """
-        require_sides(request)
-        async with self._database.direct() as statements:
-            found = await find_sides(statements, tenant_id, request)
-        source, destination = identify_sides(request, found.accounts)
-        fingerprint = fingerprint_of(request, source=source.id, destination=destination.id)
-        earlier = None
-        if found.transfer_id is not None:
-            async with self._database.reading() as unit_of_work:
-                earlier = await self._idempotency.find(
-                    unit_of_work, tenant_id, request.idempotency_key, fingerprint
-                )
-        order = TransferOrder(
-            id=TransferId(new_uuid()),
-            tenant_id=tenant_id,
-            idempotency_key=request.idempotency_key,
-            fingerprint=fingerprint,
-            type=request.type,
-            source_account_id=source.id,
-            destination_account_id=destination.id,
-            money=request.money,
-            description=request.description,
-            metadata=request.metadata,
-            effective_at=request.effective_at,
-        )
-        return PreparedTransfer(order, earlier)
 
     async def reserve(self, order: TransferOrder) -> Transfer:
         """Record an order and hold its funds; a refused one is recorded as FAILED.
@@ -125,16 +76,38 @@ class TransactionService:
         -----
         One transaction. Locks the source's balance. The claim of the key makes it repeatable.
         """
-        for _ in range(STEP_TRIES_MAXIMUM):
+        if is_plain(order.terms):
             async with self._database.direct() as statements:
                 transfer = await statements.reserve(
                     order, operation=CREATE_TRANSFER, hold_id=HoldId(new_uuid())
                 )
-            transfer = transfer or await self._refuse(order)
             if transfer is not None:
                 self._publish(transfer)
                 return transfer
-        raise DatabaseUnavailable
+        async with self._database.transaction() as unit_of_work:
+            transfer = await self._reservations.reserve(unit_of_work, order)
+        self._publish(transfer)
+        return transfer
+
+    async def schedule(self, order: TransferOrder) -> Transfer:
+        """Record an order that is to be carried out later; nothing is held or checked until then.
+
+        Returns
+        -------
+        Transfer
+            In stage SCHEDULED; on a repeat, as it has become since.
+
+        Raises
+        ------
+        IdempotencyKeyReused
+            The key was used for another request.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; repeat the step.
+        """
+        async with self._database.transaction() as unit_of_work:
+            transfer = await self._reservations.schedule(unit_of_work, order)
+        self._publish(transfer)
+        return transfer
 
     async def post(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
         """Post the entries of a reserved transfer.
@@ -193,9 +166,10 @@ class TransactionService:
         async with self._database.direct() as statements:
             transfer = await statements.finalise(tenant_id, transfer_id)
         if transfer is None:
-            transfer = await self.get(tenant_id, transfer_id)
-            if not transfer.is_final:
-                require_transition(transfer.stage, TransferStage.COMPLETED)
+            async with self._database.transaction() as unit_of_work:
+                transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
+                if not transfer.is_final:
+                    transfer = await self._endings.complete(unit_of_work, transfer)
         self._publish(transfer)
         return transfer
 
@@ -221,15 +195,47 @@ class TransactionService:
         """
         async with self._database.transaction() as unit_of_work:
             transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
-            if transfer.stage is TransferStage.POSTED:
-                transfer = await unit_of_work.transfers.advance(
-                    transfer, Step.FINALISE, TransferStage.COMPLETED
+            if not transfer.is_final:
+                transfer = await self._endings.end(unit_of_work, transfer, Step.RELEASE, failure)
+        self._publish(transfer)
+        return transfer
+
+    async def expire(
+        self, tenant_id: TenantId, transfer_id: TransferId, due_at: datetime
+    ) -> Transfer:
+        """End a transfer that has rested until its time came and nobody moved it on.
+
+        Parameters
+        ----------
+        due_at
+            The time that came. Where the transfer rests for longer by now, nothing is done.
+
+        Returns
+        -------
+        Transfer
+            FAILED with ``expired`` or ``approval_expired``, or COMPLETED with what was captured;
+            else as it is.
+
+        Raises
+        ------
+        TransferNotFound
+            Nothing was reserved.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; repeat the step.
+
+        Notes
+        -----
+        One transaction. Locks the transfer: a capture at the same moment comes before or after.
+        """
+        async with self._database.transaction() as unit_of_work:
+            transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
+            if transfer.waits_until is not None and transfer.waits_until <= due_at:
+                failure = Failure.of(
+                    ApprovalExpired()
+                    if transfer.stage is TransferStage.AWAITING_APPROVAL
+                    else HoldExpired()
                 )
-            elif transfer.stage is TransferStage.RESERVED:
-                await self._balances.release(unit_of_work, transfer)
-                transfer = await unit_of_work.transfers.advance(
-                    transfer, Step.RELEASE, TransferStage.FAILED, failure=failure
-                )
+                transfer = await self._endings.end(unit_of_work, transfer, Step.EXPIRE, failure)
         self._publish(transfer)
         return transfer
 
@@ -261,6 +267,11 @@ class TransactionService:
                 tenant_id, wanted, after=after, limit=limit + 1
             )
         return Page.of(found, limit, lambda transfer: str(transfer.id))
+
+    async def reversals(self, tenant_id: TenantId, transfer_id: TransferId) -> list[Transfer]:
+        """Read the reversals of a transfer, failed ones included, oldest first."""
+        async with self._database.reading() as unit_of_work:
+            return await unit_of_work.transfers.reversals(tenant_id, transfer_id)
 
     async def events(self, tenant_id: TenantId, transfer_id: TransferId) -> list[TransferEvent]:
         """Read the log of a transfer's stages, oldest first.
@@ -295,25 +306,8 @@ class TransactionService:
                 return
             last = found[-1]
 
-    async def _refuse(self, order: TransferOrder) -> Transfer | None:
-        """Record an order that cannot be reserved as FAILED, or give what its key stands for.
-
-        Returns
-        -------
-        Transfer | None
-            ``None`` where the order can be reserved by now.
-        """
-        async with self._database.transaction() as unit_of_work:
-            refusal = await self._balances.refusal_of(unit_of_work, order)
-            if refusal is None:
-                return await self._idempotency.find(
-                    unit_of_work, order.tenant_id, order.idempotency_key, order.fingerprint
-                )
-            earlier = await self._idempotency.claim(unit_of_work, order)
-            return earlier or await unit_of_work.transfers.insert_failed(order, Failure.of(refusal))
-
     async def _unposted(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
-        """Give a transfer that is not reserved (any more), or raise what keeps it from posting.
+        """Post several legs, give a transfer that is not reserved, or raise what keeps it back.
 
         Returns
         -------
@@ -324,6 +318,8 @@ class TransactionService:
             transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
             if transfer.stage is not TransferStage.RESERVED:
                 return transfer
+            if transfer.more_legs:
+                return await self._ledger.post_legs(unit_of_work, transfer)
             await self._balances.require_active_sides(unit_of_work, transfer)
         return None
 
@@ -335,3 +331,8 @@ class TransactionService:
         if transfer is None:
             raise TransferNotFound(str(transfer_id))
         return transfer
+
+
+def is_plain(terms: TransferTerms) -> bool:
+    """Tell whether an order may be reserved by the one statement that most transfers need."""
+    return not (terms.legs or terms.execute_at or terms.reversal_of)

@@ -1,6 +1,6 @@
 """Between which accounts a requested transfer is to move money."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from domain.accounts import AccountKind, AccountReference
@@ -13,7 +13,7 @@ from domain.errors import (
     ValidationFailed,
 )
 from domain.ids import TenantId
-from domain.transfers import TransferRequest, TransferType
+from domain.transfers import Leg, TransferRequest, TransferType
 from persistence.accounts import AccountIdentity
 from persistence.direct import DirectStatements, FoundSides
 
@@ -32,6 +32,8 @@ def require_sides(request: TransferRequest) -> None:
     ValidationFailed
         A side is missing or must not be named, or clients cannot ask for the type.
     """
+    if request.legs:
+        return
     given = {"source": request.source, "destination": request.destination}
     wanted = _SIDES.get(request.type)
     if wanted is None:
@@ -61,12 +63,33 @@ async def find_sides(
 ) -> FoundSides:
     """Find the accounts that a request names, the settlement account where a side is not named."""
     named = [request.source, request.destination]
+    if request.legs:
+        named = [side for leg in request.legs for side in (leg.source, leg.destination)]
     return await statements.find_sides(
         tenant_id,
         [reference for reference in named if reference is not None],
         settlement_currency=None if all(named) else request.money.currency,
         key=request.idempotency_key,
     )
+
+
+def identify_legs(request: TransferRequest, found: Sequence[AccountIdentity]) -> tuple[Leg, ...]:
+    """Tell the accounts of each leg of a request among those that were found.
+
+    Raises
+    ------
+    ValidationFailed, AccountNotFound, SameAccount, CurrencyMismatch
+        As ``identify_sides``, of the first leg that is not right.
+    """
+    legs: list[Leg] = []
+    for position, leg in enumerate(request.legs):
+        named = {
+            f"legs.{position}.source": leg.source,
+            f"legs.{position}.destination": leg.destination,
+        }
+        source, destination = _identify(named, leg.money.currency, found)
+        legs.append(Leg(source.id, destination.id, leg.money))
+    return tuple(legs)
 
 
 def identify_sides(
@@ -86,17 +109,19 @@ def identify_sides(
         An account's currency is not the transfer's.
     """
     named = {"source": request.source, "destination": request.destination}
-    sides = [
-        _side(field, reference, found, request.money.currency) for field, reference in named.items()
-    ]
+    return _identify(named, request.money.currency, found)
+
+
+def _identify(
+    named: Mapping[str, AccountReference | None], currency: str, found: Sequence[AccountIdentity]
+) -> tuple[AccountIdentity, AccountIdentity]:
+    sides = [_side(field, reference, found, currency) for field, reference in named.items()]
     source, destination = sides
     if source.id == destination.id:
         raise SameAccount
     for field, side in zip(named, sides, strict=True):
-        if side.currency != request.money.currency:
-            raise CurrencyMismatch(
-                expected=request.money.currency, actual=side.currency, field=field
-            )
+        if side.currency != currency:
+            raise CurrencyMismatch(expected=currency, actual=side.currency, field=field)
     return source, destination
 
 

@@ -27,7 +27,10 @@ INVARIANTS: Final = MappingProxyType(
         3: ("sequences", "Sequences have no gap; each balance follows from the one before."),
         4: ("holds", "What an account holds is the sum of its open holds."),
         5: ("overdrafts", "No customer account is below its overdraft limit."),
-        6: ("transfers", "SUCCESS has its two entries; FAILED has none and no open hold."),
+        6: (
+            "transfers",
+            "SUCCESS has its entries, captures and reversals; FAILED has none and no open hold.",
+        ),
         WORKFLOWS_INVARIANT: (
             "workflows",
             "PROCESSING transfers have an open workflow; no other has.",

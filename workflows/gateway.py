@@ -18,13 +18,19 @@ from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
     ListWorkflowExecutionsRequest,
 )
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.common import WorkflowIDReusePolicy as ReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.contracts import TransferInput, TransferProgress
+from activities.contracts import FailureDetails, OperationInput, TransferInput, TransferProgress
 from domain.errors import TemporalUnavailable
 from domain.ids import TenantId, TransferId
 from domain.ids import workflow_id as workflow_id_of
@@ -43,6 +49,8 @@ RPC_TIMEOUT: Final = timedelta(seconds=5)
 QUERY_TIMEOUT: Final = timedelta(seconds=3)
 WORKFLOW_TASK_TIMEOUT: Final = timedelta(seconds=5)
 """After this, the task of a worker that died is given to another."""
+ACCEPTANCE_SECONDS: Final = 1.0
+"""How long an operation is given at least to be taken in."""
 LIST_PAGE_SIZE: Final = 1_000
 
 _OPEN_STATUSES: Final = frozenset({"RUNNING", "PAUSED"})
@@ -57,6 +65,14 @@ _PASSING_FAILURES: Final = frozenset(
         RPCStatusCode.UNKNOWN,
     }
 )
+
+
+class OperationRefused(Exception):
+    """The workflow carried an operation out, and the database refused it."""
+
+    def __init__(self, failure: FailureDetails) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
 
 
 class WorkflowClosed(Exception):
@@ -165,6 +181,49 @@ class TransferGateway:
                 return await started.handle.result()
         except WorkflowFailureError:
             return None
+
+    async def operate(
+        self, workflow_id: str, operation: OperationInput, *, wait_seconds: float
+    ) -> bool:
+        """Send an operation to a transfer's workflow, and wait until it is done.
+
+        Each call is an update of its own: Temporal would keep a refusal for its update's ID, and
+        what is refused now may be right later. The database knows the operation's key.
+
+        Returns
+        -------
+        bool
+            Whether it is done; else it is still under way after the wait.
+
+        Raises
+        ------
+        OperationRefused
+            The database's answer, with its code.
+        WorkflowClosed
+            The workflow has ended; nothing was done, or it was done before.
+        TemporalUnavailable
+            No answer; the operation may still happen. The same key finds out.
+        """
+        handle = self._client.get_workflow_handle_for(TransferWorkflow.run, workflow_id)
+        try:
+            with _temporal_errors():
+                await handle.execute_update(
+                    operation.operation.value,
+                    operation,
+                    rpc_timeout=timedelta(seconds=max(wait_seconds, ACCEPTANCE_SECONDS)),
+                )
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.non_retryable and cause.type:
+                raise OperationRefused(FailureDetails(cause.type, cause.message)) from error
+            raise WorkflowClosed from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            return False
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise WorkflowClosed from error
+            raise
+        return True
 
     async def closed_status(self, workflow_id: str) -> str | None:
         """Tell how a workflow was closed; ``None`` while it is open.

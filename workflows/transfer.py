@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from temporalio import workflow
@@ -12,7 +13,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import (
         CompensationInput,
+        ExpiryInput,
         FailureDetails,
+        OperationInput,
+        RestingSteps,
         TransferInput,
         TransferKey,
         TransferProgress,
@@ -52,6 +56,9 @@ class Refused(Exception):
 class TransferWorkflow:
     """Reserves, posts and finalises one transfer; releases the reserve where that fails.
 
+    Where it is asked to, it rests before or after the reserve: for its time, for approvals, for the
+    captures of a hold. Updates move it on; a durable timer ends the rest.
+
     Notes
     -----
     The workflow's ID is the idempotency key. What is true of the money stands in the database;
@@ -64,23 +71,56 @@ class TransferWorkflow:
         self._order = order
         self._progress: TransferProgress | None = None
         self._is_cancelled = False
+        self._turn = asyncio.Lock()
 
     @workflow.run
     async def run(self, order: TransferInput) -> TransferProgress:
         """Carry the transfer out and return its outcome."""
-        progress = await self._take(TransferSteps.reserve_funds, order)
+        is_scheduled = order.terms is not None and order.terms.execute_at is not None
+        first_step = RestingSteps.schedule if is_scheduled else TransferSteps.reserve_funds
+        progress = await self._take(first_step, order)
         transfer = TransferKey(order.tenant_id, progress.transfer_id)
         if progress.stage is not TransferStage.FAILED:
             try:
-                self._refuse_if_cancelled()
-                await self._take(TransferSteps.post_entries, transfer)
-                progress = await self._take(TransferSteps.finalise, transfer)
+                if not await self._rest(order, transfer):
+                    self._refuse_if_cancelled()
+                    await self._take(TransferSteps.post_entries, transfer)
+                    await self._take(TransferSteps.finalise, transfer)
+                progress = self._progress or progress
             except Refused as refused:
                 progress = await self._take(
                     TransferSteps.compensate, CompensationInput(transfer, refused.failure)
                 )
+        while not workflow.all_handlers_finished():
+            with suppress(asyncio.CancelledError):
+                await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.upsert_search_attributes([TRANSFER_STATE.value_set(progress.state)])
         return progress
+
+    @workflow.update
+    async def capture(self, operation: OperationInput) -> TransferProgress:
+        """Move what is held, as a whole or in part."""
+        return await self._operate(operation)
+
+    @workflow.update
+    async def extend(self, operation: OperationInput) -> TransferProgress:
+        """Let the hold stand longer."""
+        return await self._operate(operation)
+
+    @workflow.update
+    async def cancel(self, operation: OperationInput) -> TransferProgress:
+        """Give the transfer up, unless it has posted."""
+        return await self._operate(operation)
+
+    @workflow.update
+    async def approve(self, operation: OperationInput) -> TransferProgress:
+        """Let the transfer go on, or count towards that."""
+        return await self._operate(operation)
+
+    @workflow.update
+    async def reject(self, operation: OperationInput) -> TransferProgress:
+        """Fail the transfer that waits for its approval."""
+        return await self._operate(operation)
 
     @workflow.query
     def stage(self) -> str:
@@ -91,6 +131,73 @@ class TransferWorkflow:
     def outcome(self) -> TransferProgress | None:
         """Tell what the database said after the last step; nothing before the first."""
         return self._progress
+
+    async def _rest(self, order: TransferInput, transfer: TransferKey) -> bool:
+        """Stay while the transfer waits for its time or for somebody; see what its time brings.
+
+        Returns
+        -------
+        bool
+            Whether the transfer came to its end meanwhile.
+
+        Raises
+        ------
+        Refused
+            The workflow was cancelled.
+        """
+        has_rested = False
+        try:
+            while self._progress and (due_at := self._progress.waits_until):
+                has_rested = True
+                self._refuse_if_cancelled()
+                if workflow.info().is_continue_as_new_suggested():
+                    # The first step, taken again, tells what the transfer has become.
+                    await workflow.wait_condition(workflow.all_handlers_finished)
+                    workflow.continue_as_new(order)
+                if not await self._has_moved_before(due_at):
+                    async with self._turn:
+                        await self._meet(due_at, order, transfer)
+        except asyncio.CancelledError:
+            self._is_cancelled = True
+            self._refuse_if_cancelled()
+        return has_rested and self.stage() in {TransferStage.COMPLETED, TransferStage.FAILED}
+
+    async def _has_moved_before(self, due_at: datetime) -> bool:
+        """Wait until an update changes what the transfer waits for, or until its time comes."""
+        try:
+            await workflow.wait_condition(
+                lambda: self._progress is None or self._progress.waits_until != due_at,
+                timeout=max(due_at - workflow.now(), timedelta()),
+            )
+        except TimeoutError:
+            return False
+        return True
+
+    async def _meet(self, due_at: datetime, order: TransferInput, transfer: TransferKey) -> None:
+        """Do what is due at a time, unless an update was first."""
+        if self._progress is None or self._progress.waits_until != due_at:
+            return
+        if self._progress.stage is TransferStage.SCHEDULED:
+            await self._take(TransferSteps.reserve_funds, order)
+        else:
+            await self._take(RestingSteps.expire, ExpiryInput(transfer, due_at))
+
+    async def _operate(self, operation: OperationInput) -> TransferProgress:
+        """Carry an update's operation out, one after the other.
+
+        Raises
+        ------
+        ApplicationError
+            It is refused; the type is the code.
+        """
+        await workflow.wait_condition(lambda: self._progress is not None)
+        async with self._turn:
+            try:
+                return await self._take(RestingSteps.carry_out_operation, operation)
+            except Refused as refused:
+                raise ApplicationError(
+                    refused.failure.message, type=refused.failure.code, non_retryable=True
+                ) from refused
 
     def _refuse_if_cancelled(self) -> None:
         if self._is_cancelled:

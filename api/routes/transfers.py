@@ -23,15 +23,15 @@ from api.schemas import (
     EntryView,
     EventView,
     ListView,
-    TransferCreate,
+    TransferBody,
     TransferView,
     WorkflowView,
 )
 from api.transfer_intake import Submission
 from domain.errors import TransferNotFound
 from domain.pages import Page
-from domain.states import ProcessState
-from domain.transfers import TransferType
+from domain.states import ProcessState, TransferStage
+from domain.transfers import CaptureMode, TransferType
 from persistence.transfers import TransferFilter
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
@@ -47,7 +47,7 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     },
 )
 async def create_transfer(
-    body: TransferCreate,
+    body: TransferBody,
     context: Context,
     principal: TransfersWriter,
     idempotency_key: IdempotencyKey,
@@ -55,13 +55,17 @@ async def create_transfer(
 ) -> Response:
     """Move money, once for each Idempotency-Key.
 
-    Answers 201 with the transfer in SUCCESS, 202 where it is still PROCESSING after the wait, or
-    422 with its code where it FAILED. The same request with the same key gets the same answer.
+    Answers 201 with the transfer in SUCCESS, or RESERVED where the capture is manual; 202 where it
+    is still PROCESSING after the wait, scheduled, or awaiting its approval; 422 with its code where
+    it FAILED. The same request with the same key gets the same answer.
     """
     submission = await context.intake.submit(
-        principal.tenant_id, body.to_request(idempotency_key), wait_seconds=wait_seconds
+        principal.tenant_id,
+        body.to_request(idempotency_key),
+        requested_by=principal.api_key_id,
+        wait_seconds=wait_seconds,
     )
-    return _outcome(submission)
+    return submission_response(submission)
 
 
 @router.get("", response_model=ListView[TransferView], responses=problems())
@@ -148,12 +152,16 @@ async def get_workflow(
     return answer(WorkflowView.of(found.workflow_id, live, url))
 
 
-def _outcome(submission: Submission) -> Response:
+def submission_response(submission: Submission) -> Response:
+    """Answer with the outcome of a transfer, or the promise of it."""
     transfer = submission.transfer
     headers = {"Location": f"/v1/transfers/{transfer.id}"}
     if submission.is_replay:
         headers["Idempotency-Replayed"] = "true"
     if transfer.state is ProcessState.FAILED:
         return failed_transfer_response(transfer, headers)
-    status = HTTPStatus.CREATED if transfer.state is ProcessState.SUCCESS else HTTPStatus.ACCEPTED
+    is_done = transfer.state is ProcessState.SUCCESS or (
+        transfer.stage is TransferStage.RESERVED and transfer.capture is CaptureMode.MANUAL
+    )
+    status = HTTPStatus.CREATED if is_done else HTTPStatus.ACCEPTED
     return answer(TransferView.of(transfer), status, headers)

@@ -27,6 +27,16 @@ FIELDS = {
     "created_at",
     "updated_at",
     "completed_at",
+    "capture",
+    "captured_amount",
+    "reversed_amount",
+    "expires_at",
+    "execute_at",
+    "approvals_required",
+    "approval_deadline_at",
+    "legs",
+    "fingerprint",
+    "requested_by",
 }
 
 

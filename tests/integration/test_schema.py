@@ -29,6 +29,7 @@ from tests.support.check_migrations import difference, walk
 from tests.support.ledger_rows import (
     ALICE,
     ALICES_ENTRY,
+    APPROVER,
     BOB,
     DIGEST,
     DONE,
@@ -40,6 +41,7 @@ from tests.support.ledger_rows import (
     NOW,
     OTHER_TENANT,
     RIGHT_ROWS,
+    RULE,
     SETTLEMENT,
     TENANT,
     TOO_MUCH,
@@ -53,7 +55,13 @@ from tests.support.ledger_rows import (
 )
 from tests.support.postgres import PostgresServer
 
-APPEND_ONLY = ("ledger_entries", "transfer_events", "idempotency_keys")
+APPEND_ONLY = (
+    "ledger_entries",
+    "transfer_events",
+    "idempotency_keys",
+    "transfer_legs",
+    "transfer_operations",
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,7 @@ async def test_a_right_row_is_taken(ledger: AsyncConnection[Any], table: str) ->
     await insert(ledger, table, RIGHT_ROWS[table])
 
 
+NOBODY_RECEIVES = {"destination_account_id": NOBODY}
 # By the rule's name: the table whose right row is changed, and how.
 WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "tenants_pkey": ("tenants", {"id": TENANT}),
@@ -167,9 +176,43 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "ledger_entries_direction_known": ("ledger_entries", {"direction": "UP"}),
     "ledger_entries_amount_range": ("ledger_entries", {"amount_minor": 0}),
     "ledger_entries_sequence_positive": ("ledger_entries", {"sequence": 0}),
+    "transfers_captured_range": ("transfers", {"captured_minor": 41}),
+    "transfers_reversed_range": ("transfers", {"reversed_minor": 1}),
+    "transfers_approval_whole": ("transfers", {"approvals_required": 1}),
+    "transfers_several_legs": ("transfers", {"leg_count": 1}),
+    "holds_captured_range": ("holds", {"captured_minor": 41}),
+    "transfer_legs_pkey": ("transfer_legs", {"position": 1}),
+    "transfer_legs_transfer": ("transfer_legs", {"transfer_id": NOBODY}),
+    "transfer_legs_source": ("transfer_legs", {"source_account_id": NOBODY}),
+    "transfer_legs_destination": ("transfer_legs", NOBODY_RECEIVES),
+    "transfer_legs_position_range": ("transfer_legs", {"position": 101}),
+    "transfer_legs_two_accounts": ("transfer_legs", {"destination_account_id": ALICE}),
+    "transfer_legs_amount_range": ("transfer_legs", {"amount_minor": 0}),
+    "transfer_operations_pkey": ("transfer_operations", {"idempotency_key": "operation"}),
+    "transfer_operations_key_claimed": ("transfer_operations", {"idempotency_key": "nobody's"}),
+    "transfer_operations_transfer": ("transfer_operations", {"transfer_id": NOBODY}),
+    "transfer_operations_known": ("transfer_operations", {"operation": "forget"}),
+    "transfer_operations_amount": ("transfer_operations", {"operation": "capture"}),
+    "transfer_operations_approver": ("transfer_operations", {"requested_by": APPROVER}),
+    "approval_rules_pkey": ("approval_rules", {"id": RULE}),
+    "approval_rules_tenant": ("approval_rules", {"tenant_id": NOBODY}),
+    "approval_rules_currency_code": ("approval_rules", {"currency": "eur"}),
+    "approval_rules_threshold": ("approval_rules", {"threshold_minor": -1}),
+    "approval_rules_approvers": ("approval_rules", {"approvers": 3}),
+    "approval_rules_deadline": ("approval_rules", {"deadline_seconds": 0}),
+    "approval_rules_in_force": ("approval_rules", {"threshold_minor": 1_000}),
+    "account_limits_pkey": ("account_limits", {"account_id": ALICE}),
+    "account_limits_account": ("account_limits", {"tenant_id": OTHER_TENANT}),
+    "account_limits_range": ("account_limits", {"per_day_minor": -1}),
+    "account_usage_pkey": ("account_usage", {"day": "2026-01-01"}),
+    "account_usage_limits": ("account_usage", {"account_id": BOB}),
+    "account_usage_not_negative": ("account_usage", {"used_minor": -1}),
 }
 FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
     ("transfers_destination", "transfers", {"currency": "USD"}),
+    ("transfers_captured_range", "transfers", {"captured_minor": -1}),
+    ("transfers_approval_whole", "transfers", {"approval_deadline_at": NOW}),
+    ("transfer_operations_amount", "transfer_operations", {"amount_minor": 1}),
     ("transfers_amount_range", "transfers", {"amount_minor": TOO_MUCH}),
     ("transfers_stage_of_state", "transfers", {"state": "SUCCESS", "completed_at": NOW}),
     ("transfers_failure_explained", "transfers", {"failure_message": "so"}),
@@ -252,6 +295,10 @@ async def test_not_even_a_replica_role_changes_history(
         "state = 'FAILED', stage = 'FAILED', failure_code = 'x', failure_message = 'x'",
         "state = 'PROCESSING', stage = 'RESERVED', completed_at = NULL",
         "updated_at = now()",
+        "reversal_of = id",
+        "captured_minor = 1",
+        "expires_at = now()",
+        "approvals_required = 1, approval_deadline_at = now()",
     ],
 )
 async def test_a_final_transfer_cannot_change(ledger: AsyncConnection[Any], change: str) -> None:
@@ -269,6 +316,9 @@ async def test_a_final_transfer_cannot_change(ledger: AsyncConnection[Any], chan
         "idempotency_key = 'free'",
         "fingerprint = sha256('x')",
         "type = 'DEPOSIT'",
+        "execute_at = now()",
+        "requested_by = id",
+        "leg_count = 2",
         "created_at = created_at - interval '1 hour'",
         f"id = '{NEW}'",
         f"tenant_id = '{OTHER_TENANT}'",
@@ -279,6 +329,20 @@ async def test_what_a_transfer_is_about_never_changes(
 ) -> None:
     statement = f"UPDATE transfers SET {change} WHERE id = %s"  # noqa: S608 - of this file
     assert await refusal(ledger, statement, TRANSFER) == "transfers_final"
+
+
+async def test_what_is_reversed_of_a_final_transfer_grows_up_to_what_has_moved(
+    ledger: AsyncConnection[Any],
+) -> None:
+    statement = "UPDATE transfers SET reversed_minor = %s WHERE id = %s"
+    await ledger.execute(statement, (100, DONE))
+    assert await refusal(ledger, statement, 101, DONE) == "transfers_reversed_range"
+
+
+async def test_a_hold_is_never_captured_beyond_its_amount(ledger: AsyncConnection[Any]) -> None:
+    statement = "UPDATE holds SET captured_minor = captured_minor + %s WHERE id = %s"
+    await ledger.execute(statement, (40, HOLD))
+    assert await refusal(ledger, statement, 1, HOLD) == "holds_captured_range"
 
 
 BOBS = entry(NEW, BOB, 1, transfer_id=TRANSFER, amount_minor=40, balance_after_minor=40)

@@ -204,7 +204,7 @@ class Ledger:
             metadata={},
             effective_at=None,
         )
-        prepared = await self.services.transactions.prepare(self.tenant_id, request)
+        prepared = await self.services.requests.prepare(self.tenant_id, request)
         return await self.services.transactions.reserve(prepared.order)
 
     async def amounts(self) -> list[tuple[int, int]]:

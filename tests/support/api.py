@@ -102,6 +102,29 @@ class Client:
         sent = {**({} if key is None else {"Idempotency-Key": key}), **(headers or {})}
         return await self.call("POST", "/transfers", json=body, headers=sent)
 
+    async def hold(self, *, key: str | None = None, currency: str = "EUR", **body: Any) -> Json:
+        """Make a transfer with manual capture that holds its funds."""
+        response = await self.post_transfer(
+            key=key or new_key(), currency=currency, capture="manual", **body
+        )
+        return _json(response, 201)
+
+    async def operate(
+        self, transfer: Json, verb: str, *, key: str | None = None, **body: Any
+    ) -> httpx.Response:
+        """Capture, extend, cancel, approve, reject or reverse a transfer."""
+        return await self.call(
+            "POST",
+            f"/transfers/{transfer['id']}/{verb}",
+            json=body,
+            headers={"Idempotency-Key": key or new_key()},
+        )
+
+    async def balance(self, account: Json) -> tuple[int, int]:
+        """Give what an account has posted and held."""
+        balance = await self.get(f"/accounts/{account['id']}/balance")
+        return balance["posted"], balance["held"]
+
     async def change_status(self, account: str, verb: str) -> Json:
         """Freeze, unfreeze or close an account."""
         return _json(await self.call("POST", f"/accounts/{account}/{verb}"), 200)

@@ -25,7 +25,7 @@ async def held(
         metadata={},
         effective_at=None,
     )
-    prepared = await services.transactions.prepare(tenant.tenant_id, request)
+    prepared = await services.requests.prepare(tenant.tenant_id, request)
     reserved = await services.transactions.reserve(prepared.order)
     try:
         yield

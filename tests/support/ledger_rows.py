@@ -16,6 +16,7 @@ TENANT, OTHER_TENANT, NOBODY = (UUID(int=number) for number in (1, 2, 3))
 USER, ALICE, BOB, EMPTY, SETTLEMENT = (UUID(int=number) for number in range(10, 15))
 TRANSFER, DONE, HOLD, ALICES_ENTRY, SETTLEMENTS_ENTRY = (UUID(int=n) for n in range(20, 25))
 NEW = UUID(int=99)
+RULE, APPROVER = UUID(int=30), UUID(int=31)
 DIGEST = b"\x01" * 32
 NOW = "2026-01-01T00:00:00Z"
 TOO_MUCH = AMOUNT_MAXIMUM_MINOR + 1
@@ -99,6 +100,46 @@ def _hold(hold_id: UUID, transfer_id: UUID) -> Row:
     }
 
 
+def _leg(position: int) -> Row:
+    return {
+        "transfer_id": TRANSFER,
+        "position": position,
+        "tenant_id": TENANT,
+        "source_account_id": ALICE,
+        "destination_account_id": BOB,
+        "amount_minor": 40,
+        "currency": "EUR",
+    }
+
+
+def _operation(key: str, **changes: Any) -> Row:
+    return {
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "transfer_id": TRANSFER,
+        "operation": "approve",
+        "amount_minor": None,
+        "requested_by": APPROVER,
+        "result": Jsonb({}),
+        **changes,
+    }
+
+
+def _rule(rule_id: UUID, threshold_minor: int) -> Row:
+    return {
+        "id": rule_id,
+        "tenant_id": TENANT,
+        "currency": "EUR",
+        "threshold_minor": threshold_minor,
+        "approvers": 1,
+        "deadline_seconds": 60,
+    }
+
+
+def _usage(day: str) -> Row:
+    return {"account_id": ALICE, "tenant_id": TENANT, "day": day, "used_minor": 5}
+
+
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
 
 # A deposit of 100 to Alice that is done, and 40 held for Bob.
@@ -165,6 +206,13 @@ LEDGER: list[tuple[str, Row]] = [
             "stage": "ACCEPTED",
         },
     ),
+    ("idempotency_keys", _key("operation")),
+    ("idempotency_keys", _key("another-operation")),
+    ("transfer_legs", _leg(1)),
+    ("transfer_operations", _operation("operation")),
+    ("approval_rules", _rule(RULE, 1_000)),
+    ("account_limits", {"account_id": ALICE, "tenant_id": TENANT, "per_day_minor": 10}),
+    ("account_usage", _usage("2026-01-01")),
 ]
 ENTRIES: list[Row] = [
     entry(ALICES_ENTRY, ALICE, 1),
@@ -196,6 +244,11 @@ RIGHT_ROWS: Mapping[str, Row] = {
         "stage": "RESERVED",
     },
     "ledger_entries": entry(NEW, ALICE, 2, transfer_id=TRANSFER, balance_after_minor=200),
+    "transfer_legs": _leg(2),
+    "transfer_operations": _operation("another-operation", requested_by=NEW),
+    "approval_rules": _rule(NEW, 2_000),
+    "account_limits": {"account_id": BOB, "tenant_id": TENANT, "per_day_minor": 10},
+    "account_usage": _usage("2026-01-02"),
 }
 
 

@@ -17,8 +17,10 @@ from activities.contracts import (
     TransferProgress,
     TransferSteps,
 )
+from activities.resting import RestingActivities
 from activities.transfers import TransferActivities
 from api.transfer_intake import TransferIntake
+from api.transfer_operations import TransferOperations
 from runtime.composition import Services
 from services.outcomes import OutcomeBoard
 from workflows.gateway import TransferGateway
@@ -96,6 +98,7 @@ class RunningWorker:
     task_queue: str
     gateway: TransferGateway
     intake: TransferIntake
+    operations: TransferOperations
 
 
 class WorkerFactory:
@@ -119,6 +122,7 @@ class WorkerFactory:
             A name of ``RUNNERS``.
         """
         taken = steps or TransferActivities(self._services.transactions)
+        resting = RestingActivities(self._services.transactions, self._services.operations)
         task_queue = f"test-{secrets.token_hex(6)}"
         worker = Worker(
             self._client,
@@ -129,15 +133,27 @@ class WorkerFactory:
                 taken.post_entries,
                 taken.finalise,
                 taken.compensate,
+                resting.schedule,
+                resting.expire,
+                resting.carry_out_operation,
             ],
             workflow_runner=RUNNERS[runner](),
         )
         await self._running.enter_async_context(worker)
         gateway = TransferGateway(self._client, task_queue=task_queue)
         intake = TransferIntake(
-            transactions=self._services.transactions, gateway=gateway, outcomes=OutcomeBoard()
+            requests=self._services.requests,
+            transactions=self._services.transactions,
+            gateway=gateway,
+            outcomes=OutcomeBoard(),
         )
-        return RunningWorker(task_queue, gateway, intake)
+        operations = TransferOperations(
+            operations=self._services.operations,
+            transactions=self._services.transactions,
+            intake=intake,
+            gateway=gateway,
+        )
+        return RunningWorker(task_queue, gateway, intake, operations)
 
     async def stop(self) -> None:
         """Stop all workers, and cancel what they still do."""

@@ -13,7 +13,7 @@ KINDS = [
 ]
 # Never met by a caller: bugs, and what the services deal with themselves.
 INTERNAL = {"account_number_taken", "illegal_transition"}
-TWICE = {"account_closed"}
+TWICE = {"account_closed", "expired"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

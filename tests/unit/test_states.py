@@ -10,8 +10,15 @@ from domain.states import (
 )
 
 ALLOWED = {
+    ("ACCEPTED", "SCHEDULED"),
+    ("ACCEPTED", "AWAITING_APPROVAL"),
     ("ACCEPTED", "RESERVED"),
     ("ACCEPTED", "FAILED"),
+    ("SCHEDULED", "AWAITING_APPROVAL"),
+    ("SCHEDULED", "RESERVED"),
+    ("SCHEDULED", "FAILED"),
+    ("AWAITING_APPROVAL", "RESERVED"),
+    ("AWAITING_APPROVAL", "FAILED"),
     ("RESERVED", "POSTED"),
     ("RESERVED", "FAILED"),
     ("POSTED", "COMPLETED"),
@@ -31,6 +38,8 @@ def test_only_the_tables_changes_are_allowed(current: TransferStage, target: Tra
 def test_every_stage_has_its_state_and_its_place_in_the_table() -> None:
     assert {stage.value: state_of(stage).value for stage in TransferStage} == {
         "ACCEPTED": "PROCESSING",
+        "SCHEDULED": "PROCESSING",
+        "AWAITING_APPROVAL": "PROCESSING",
         "RESERVED": "PROCESSING",
         "POSTED": "PROCESSING",
         "COMPLETED": "SUCCESS",

@@ -1,0 +1,99 @@
+"""Approval rules in SQL. A rule never changes: it is retired, and another one made."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.ids import ApiKeyId, ApprovalRuleId, TenantId
+from domain.rules import ApprovalRule
+from persistence.tables import approval_rules
+
+_IN_FORCE: Final = approval_rules.c.retired_at.is_(None)
+
+
+class ApprovalRuleRepository:
+    """Rows of ``approval_rules``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def insert(self, rule: ApprovalRule, *, created_by: ApiKeyId | None) -> ApprovalRule:
+        """Put a rule in force.
+
+        Raises
+        ------
+        ApprovalRuleTaken
+            Another one is in force for the threshold.
+        """
+        result = await self._connection.execute(
+            insert(approval_rules)
+            .values(
+                id=rule.id,
+                tenant_id=rule.tenant_id,
+                currency=rule.currency,
+                threshold_minor=rule.threshold_minor,
+                approvers=rule.approvers,
+                deadline_seconds=int(rule.deadline.total_seconds()),
+                created_by=created_by,
+            )
+            .returning(approval_rules)
+        )
+        return _rule(result.mappings().one())
+
+    async def retire(self, tenant_id: TenantId, rule_id: ApprovalRuleId) -> ApprovalRule | None:
+        """Take a rule out of force; one that is out of it already stays as it is."""
+        result = await self._connection.execute(
+            update(approval_rules)
+            .where(approval_rules.c.tenant_id == tenant_id, approval_rules.c.id == rule_id)
+            .values(retired_at=func.coalesce(approval_rules.c.retired_at, func.now()))
+            .returning(approval_rules)
+        )
+        row = result.mappings().one_or_none()
+        return None if row is None else _rule(row)
+
+    async def applying(
+        self, tenant_id: TenantId, amounts_minor: Mapping[str, int]
+    ) -> list[ApprovalRule]:
+        """Find the rules in force that amounts by currency exceed, highest threshold first."""
+        result = await self._connection.execute(
+            select(approval_rules)
+            .where(
+                approval_rules.c.tenant_id == tenant_id,
+                approval_rules.c.currency.in_(amounts_minor),
+                _IN_FORCE,
+            )
+            .order_by(approval_rules.c.threshold_minor.desc())
+        )
+        rules = [_rule(row) for row in result.mappings()]
+        return [rule for rule in rules if amounts_minor[rule.currency] > rule.threshold_minor]
+
+    async def page(
+        self, tenant_id: TenantId, *, is_in_force: bool | None, after: UUID | None, limit: int
+    ) -> list[ApprovalRule]:
+        """Read rules, newest first, from just behind ``after``."""
+        statement = select(approval_rules).where(approval_rules.c.tenant_id == tenant_id)
+        if is_in_force is not None:
+            statement = statement.where(_IN_FORCE if is_in_force else ~_IN_FORCE)
+        if after is not None:
+            statement = statement.where(approval_rules.c.id < after)
+        result = await self._connection.execute(
+            statement.order_by(approval_rules.c.id.desc()).limit(limit)
+        )
+        return [_rule(row) for row in result.mappings()]
+
+
+def _rule(row: RowMapping) -> ApprovalRule:
+    return ApprovalRule(
+        id=ApprovalRuleId(row["id"]),
+        tenant_id=TenantId(row["tenant_id"]),
+        currency=row["currency"],
+        threshold_minor=row["threshold_minor"],
+        approvers=row["approvers"],
+        deadline=timedelta(seconds=row["deadline_seconds"]),
+        created_at=row["created_at"],
+        retired_at=row["retired_at"],
+    )
