@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from services.access import AccessService
 from services.accounts import AccountService
@@ -38,6 +39,7 @@ class ApiContext:
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
+    statements: StatementDesk
     transactions: TransactionService
     intake: TransferIntake
     gateway: TransferGateway

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.context import ApiContext, Readiness
+from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
@@ -32,6 +33,7 @@ from services.balances import BalanceService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.outcomes import OutcomeBoard
+from services.statements import StatementService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 
@@ -48,6 +50,7 @@ class Services:
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
+    statements: StatementService
     transactions: TransactionService
 
 
@@ -63,6 +66,7 @@ def make_services(
         accounts=AccountService(database),
         balances=balances,
         ledger=ledger,
+        statements=StatementService(database),
         transactions=TransactionService(
             database,
             idempotency=IdempotencyService(),
@@ -124,6 +128,7 @@ async def open_api(
             accounts=services.accounts,
             balances=services.balances,
             ledger=services.ledger,
+            statements=StatementDesk(services.statements),
             transactions=services.transactions,
             intake=TransferIntake(
                 transactions=services.transactions, gateway=gateway, outcomes=outcomes
