@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
 from services.access import AccessService
@@ -39,6 +40,7 @@ class ApiContext:
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
+    statements: StatementDesk
     transactions: TransactionService
     intake: TransferIntake
     operations: TransferOperations

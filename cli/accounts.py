@@ -16,11 +16,16 @@ from cli.options import (
     PageSize,
     parse_metadata,
 )
+from cli.statements import statement
 from domain.accounts import AccountStatus
 from domain.limits import PAGE_SIZE_DEFAULT
 from runtime.settings import DEFAULT_DATA_DIR
 
-app = typer.Typer(no_args_is_help=True, help="Open and list accounts.")
+app = typer.Typer(no_args_is_help=True, help="Open and list accounts, and get their statements.")
+app.command(
+    epilog="Example: transfers accounts statement ext:ada-eur --from 2026-01-01T00:00:00Z"
+    " --to 2026-02-01T00:00:00Z --format pdf --output january.pdf"
+)(statement)
 
 
 @app.command(

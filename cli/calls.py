@@ -29,6 +29,8 @@ _OPTION_OF_FIELD: Final = MappingProxyType(
     {
         "source": "--from",
         "destination": "--to",
+        "from": "--from",
+        "to": "--to",
         "user_id": "--user",
         "Idempotency-Key": "--key",
     }

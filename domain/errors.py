@@ -457,6 +457,18 @@ class LedgerRuleViolated(DomainError):
         super().__init__(f"The ledger's rule {rule} refuses this change.")
 
 
+class StatementTooLong(DomainError):
+    """A statement would have more entries, or take more time, than one can."""
+
+    code = "statement_too_long"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason} Ask for shorter periods: the closing balance of one is the opening balance "
+            "of the next."
+        )
+
+
 class Unauthenticated(DomainError):
     """No API key was sent, or one that is not valid."""
 

@@ -65,3 +65,22 @@ REQUESTS_IN_FLIGHT_DEFAULT: Final = 256
 
 IN_FLIGHT_MAXIMUM: Final = 10_000
 """The highest that either limit can be set to."""
+
+STATEMENT_ENTRIES_MAXIMUM: Final = 500_000
+"""Entries of one statement as JSON or CSV: some 15 seconds of one core, and 250 MB of JSON."""
+
+STATEMENT_PDF_ENTRIES_MAXIMUM: Final = 250_000
+"""Entries of one statement as PDF: 6,000 pages."""
+
+STATEMENT_PREPARING_SECONDS_MAXIMUM: Final = 180
+"""How long a statement may take to be made: many times what the longest usually takes."""
+
+STATEMENTS_PREPARED_AT_ONCE: Final = 3
+"""Statements that a process prepares at once. Each holds one of its connections to the database."""
+
+STATEMENTS_OPEN_MAXIMUM: Final = 24
+"""Statements that a process prepares or sends at once. Each has a temporary file."""
+
+STATEMENT_SENDING_SECONDS_MINIMUM: Final = 30
+STATEMENT_SENDING_BYTES_PER_SECOND_MINIMUM: Final = 64 * 1024
+"""Together: how long a client may take to receive a statement of some size."""

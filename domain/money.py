@@ -24,15 +24,22 @@ class Currency:
     name: str
 
     def format(self, amount_minor: int) -> str:
-        """Write an amount in major units, exactly: ``-1234`` of USD is ``-12.34 USD``."""
+        """Write an amount in major units, exactly: ``-123456`` of USD is ``-1,234.56 USD``."""
+        return f"{self.decimal(amount_minor, grouped=True)} {self.code}"
+
+    def decimal(self, amount_minor: int, *, grouped: bool = False) -> str:
+        """Write an amount in major units, exactly, without its code: ``-1234.56``.
+
+        Parameters
+        ----------
+        grouped
+            Put commas between thousands.
+        """
         sign = "-" if amount_minor < 0 else ""
-        digits = str(abs(amount_minor)).rjust(self.exponent + 1, "0")
-        whole, fraction = (
-            (digits[: -self.exponent], f".{digits[-self.exponent :]}")
-            if self.exponent
-            else (digits, "")
-        )
-        return f"{sign}{int(whole):,}{fraction} {self.code}"
+        digits = str(abs(amount_minor)).zfill(self.exponent + 1)
+        split = len(digits) - self.exponent
+        whole = f"{int(digits[:split]):,}" if grouped else digits[:split]
+        return f"{sign}{whole}.{digits[split:]}" if self.exponent else f"{sign}{whole}"
 
 
 @dataclass(frozen=True, slots=True)

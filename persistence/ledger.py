@@ -88,7 +88,7 @@ class LedgerRepository:
             )
             .order_by(ledger_entries.c.direction.desc(), ledger_entries.c.id)
         )
-        return [_entry(row) for row in result.mappings()]
+        return [entry_from(row) for row in result.mappings()]
 
     async def of_account(
         self, account_id: AccountId, wanted: EntryFilter, *, after: int | None, limit: int
@@ -105,7 +105,7 @@ class LedgerRepository:
         result = await self._connection.execute(
             statement.order_by(sequence if wanted.ascending else sequence.desc()).limit(limit)
         )
-        return [_entry(row) for row in result.mappings()]
+        return [entry_from(row) for row in result.mappings()]
 
     async def posted_as_of(self, account_id: AccountId, as_of: datetime) -> int:
         """Sum the entries of an account that are effective at or before a time, in minor units."""
@@ -125,7 +125,8 @@ class LedgerRepository:
         return int(posted or 0)
 
 
-def _entry(row: RowMapping) -> LedgerEntry:
+def entry_from(row: RowMapping) -> LedgerEntry:
+    """Read an entry from a row of its table."""
     return LedgerEntry(
         id=EntryId(row["id"]),
         tenant_id=TenantId(row["tenant_id"]),

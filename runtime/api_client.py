@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import IO, Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from domain.limits import IDEMPOTENCY_KEY_LENGTH_MAXIMUM, WAIT_SECONDS_MAXIMUM
+from domain.limits import (
+    IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
+    STATEMENT_PREPARING_SECONDS_MAXIMUM,
+    WAIT_SECONDS_MAXIMUM,
+)
 
 Document: TypeAlias = dict[str, Any]
 """A decoded JSON object."""
@@ -20,6 +24,9 @@ Document: TypeAlias = dict[str, Any]
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = WAIT_SECONDS_MAXIMUM + 15.0
 """A little more than the longest wait that a request can ask for."""
+
+DOWNLOAD_SECONDS: Final = STATEMENT_PREPARING_SECONDS_MAXIMUM + 15.0
+"""A little more than what the longest document takes to be made."""
 
 PASSING_STATUSES: Final = frozenset(
     {
@@ -190,6 +197,20 @@ class ApiClient:
         headers = {"Idempotency-Key": key} | ({"Prefer": prefer} if prefer else {})
         return await self._send("POST", "/v1/transfers", json=body, headers=headers)
 
+    async def download(self, path: str, target: IO[bytes], **parameters: str | int | None) -> None:
+        """Read a document of any type into a file as it comes; nothing is sent twice."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        timeout = httpx.Timeout(DOWNLOAD_SECONDS, connect=CONNECT_SECONDS)
+        try:
+            async with self._http.stream("GET", path, params=given, timeout=timeout) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise _problem(response)
+                async for chunk in response.aiter_bytes():
+                    target.write(chunk)
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+
     async def account(self, reference: str) -> Document:
         """Read an account by its UUID, its account number or ``ext:<external_id>``."""
         return (await self.get(f"/v1/accounts/{quote(reference, safe=':')}")).document
@@ -205,9 +226,7 @@ class ApiClient:
             try:
                 response = await self._http.request(method, path, **options)
             except httpx.TransportError as error:
-                failure: Exception = ApiUnavailable(
-                    f"{self._http.base_url} does not answer: {str(error) or type(error).__name__}"
-                )
+                failure: Exception = self._unavailable(error)
                 asked_seconds = 0.0
             else:
                 if response.is_success:
@@ -222,6 +241,10 @@ class ApiClient:
                 raise failure
             self._on_retry(failure)
             await asyncio.sleep(delay_seconds)
+
+    def _unavailable(self, error: httpx.TransportError) -> ApiUnavailable:
+        reason = str(error) or type(error).__name__
+        return ApiUnavailable(f"{self._http.base_url} does not answer: {reason}")
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.context import ApiContext, Readiness
+from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
@@ -36,6 +37,7 @@ from services.ledger import LedgerService
 from services.operations import OperationService
 from services.outcomes import OutcomeBoard
 from services.reservations import ReservationService
+from services.statements import StatementService
 from services.transactions import TransactionService
 from services.transfer_requests import TransferRequestService
 from workflows.gateway import TransferGateway
@@ -54,6 +56,7 @@ class Services:
     balances: BalanceService
     ledger: LedgerService
     requests: TransferRequestService
+    statements: StatementService
     transactions: TransactionService
     operations: OperationService
 
@@ -73,6 +76,7 @@ def make_services(
         balances=balances,
         ledger=ledger,
         requests=TransferRequestService(database, idempotency),
+        statements=StatementService(database),
         transactions=TransactionService(
             database,
             reservations=ReservationService(idempotency),
@@ -149,6 +153,7 @@ async def open_api(
             accounts=services.accounts,
             balances=services.balances,
             ledger=services.ledger,
+            statements=StatementDesk(services.statements),
             transactions=services.transactions,
             intake=intake,
             operations=TransferOperations(

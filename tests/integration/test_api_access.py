@@ -24,6 +24,7 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("POST", f"/accounts/{ID}/close", Scope.ACCOUNTS_WRITE),
     ("GET", f"/accounts/{ID}/balance", Scope.ACCOUNTS_READ),
     ("GET", f"/accounts/{ID}/entries", Scope.ACCOUNTS_READ),
+    ("GET", f"/accounts/{ID}/statement", Scope.ACCOUNTS_READ),
     ("POST", "/transfers", Scope.TRANSFERS_WRITE),
     ("GET", "/transfers", Scope.TRANSFERS_READ),
     ("GET", f"/transfers/{ID}", Scope.TRANSFERS_READ),

@@ -12,7 +12,7 @@ COMMANDS = ("demo", "dev", "api", "worker", "migrate", "verify", "send", "show",
 GROUPS = {
     "keys": ("create", "list", "revoke"),
     "users": ("create", "list"),
-    "accounts": ("create", "list"),
+    "accounts": ("create", "list", "statement"),
 }
 
 
