@@ -42,27 +42,28 @@ class IdempotencyService:
         Raises
         ------
         IdempotencyKeyReused
-            The key was used for another operation.
+            The key was used for another request.
         """
-        found = await unit_of_work.operations.find(
-            order.tenant_id, order.idempotency_key, transfer.more_legs
-        )
+        tenant_id, key = order.tenant_id, order.idempotency_key
+        # Asked first: whoever takes the key after that may be a repeat of this very operation.
+        is_taken = await unit_of_work.idempotency_keys.is_taken(tenant_id, key)
+        found = await unit_of_work.operations.find(tenant_id, key, transfer.more_legs)
         if found is None:
+            if is_taken:
+                raise IdempotencyKeyReused(key)
             return None
         record, fingerprint = found
         if fingerprint != order.fingerprint:
-            raise IdempotencyKeyReused(order.idempotency_key)
+            raise IdempotencyKeyReused(key)
         return record
 
-    async def claim_operation(
-        self, unit_of_work: UnitOfWork, order: OperationOrder, transfer: Transfer
-    ) -> OperationRecord | None:
-        """Take an operation's key, or give what it did before.
+    async def claim_operation(self, unit_of_work: UnitOfWork, order: OperationOrder) -> None:
+        """Take the key of an operation that was not found before.
 
         Raises
         ------
         IdempotencyKeyReused
-            The key was used for another request.
+            Another request has taken it meanwhile.
         """
         is_new = await unit_of_work.idempotency_keys.claim(
             order.tenant_id,
@@ -70,12 +71,8 @@ class IdempotencyService:
             operation=OPERATE_PREFIX + order.operation,
             fingerprint=order.fingerprint,
         )
-        if is_new:
-            return None
-        earlier = await self.find_operation(unit_of_work, order, transfer)
-        if earlier is None:
+        if not is_new:
             raise IdempotencyKeyReused(order.idempotency_key)
-        return earlier
 
     async def claim(self, unit_of_work: UnitOfWork, order: TransferOrder) -> Transfer | None:
         """Take an order's key, or give the transfer that took it before.

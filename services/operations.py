@@ -44,7 +44,7 @@ class OperationService:
 
     Notes
     -----
-    Each operation is one transaction: the transfer is locked, the key claimed, the effect done, and
+    Each operation is one transaction: the transfer is locked, the effect done, the key claimed, and
     both recorded. A refused operation records nothing and does not use its key up.
     """
 
@@ -97,19 +97,22 @@ class OperationService:
 
         Notes
         -----
-        One transaction. Locks the transfer, then what the effect needs.
+        One transaction. Locks the transfer, then what the effect needs, and claims the key last, as
+        a reserve does. Repeats of one operation meet at the transfer's lock; a key that another
+        request takes meanwhile undoes the effect.
         """
         async with self._database.transaction() as unit_of_work:
             transfer = await unit_of_work.transfers.lock(order.tenant_id, order.transfer_id)
             if transfer is None:
                 raise TransferNotFound(str(order.transfer_id))
-            earlier = await self._idempotency.claim_operation(unit_of_work, order, transfer)
+            earlier = await self._idempotency.find_operation(unit_of_work, order, transfer)
             if earlier is not None:
                 return earlier.transfer
             before_minor = transfer.captured_minor or 0
             transfer = await self._effects[order.operation](unit_of_work, transfer, order)
             is_capture = order.operation is Operation.CAPTURE
             captured_minor = (transfer.captured_minor or 0) - before_minor
+            await self._idempotency.claim_operation(unit_of_work, order)
             await unit_of_work.operations.insert(
                 order, amount_minor=captured_minor if is_capture else None
             )
