@@ -86,12 +86,14 @@ class TransferOperations:
             is_done = await self._gateway.operate(
                 transfer.workflow_id, operation_input_of(order), wait_seconds=wait_seconds
             )
-        except WorkflowClosed:
+        except WorkflowClosed as error:
             status = await self._gateway.closed_status(transfer.workflow_id)
-            if status is not None:
-                await self._transactions.compensate(
-                    order.tenant_id, order.transfer_id, Failure.of(WorkflowTerminated(status))
-                )
+            if status is None:
+                # Its next run has taken over, and must hear of whatever is done.
+                raise TemporalUnavailable from error
+            await self._transactions.compensate(
+                order.tenant_id, order.transfer_id, Failure.of(WorkflowTerminated(status))
+            )
             return await self._directly(order)
         if is_done:
             record = await self._operations.find(order, transfer)

@@ -4,6 +4,7 @@ Raw service calls where a workflow's status is read: the SDK's own reading fails
 it does not know yet, such as a paused workflow's.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ ACCEPTANCE_SECONDS: Final = 1.0
 """How long an operation is given at least to be taken in."""
 LIST_PAGE_SIZE: Final = 1_000
 
+_CUT_SHORT: Final = "AcceptedUpdateCompletedWorkflow"
+"""Temporal's own failure of an update whose workflow was ended while it carried it out."""
 _OPEN_STATUSES: Final = frozenset({"RUNNING", "PAUSED"})
 _PASSING_FAILURES: Final = frozenset(
     {
@@ -200,24 +203,30 @@ class TransferGateway:
         OperationRefused
             The database's answer, with its code.
         WorkflowClosed
-            The workflow has ended; nothing was done, or it was done before.
+            The workflow has ended, perhaps in the middle of it; the database knows whether it was
+            done.
         TemporalUnavailable
             No answer; the operation may still happen. The same key finds out.
         """
         handle = self._client.get_workflow_handle_for(TransferWorkflow.run, workflow_id)
+        seconds = max(wait_seconds, ACCEPTANCE_SECONDS)
         try:
-            with _temporal_errors():
-                await handle.execute_update(
-                    operation.operation.value,
-                    operation,
-                    rpc_timeout=timedelta(seconds=max(wait_seconds, ACCEPTANCE_SECONDS)),
-                )
+            # The SDK begins its own time-out anew with each of its calls.
+            async with asyncio.timeout(seconds):
+                with _temporal_errors():
+                    await handle.execute_update(
+                        operation.operation.value,
+                        operation,
+                        rpc_timeout=timedelta(seconds=seconds),
+                    )
         except WorkflowUpdateFailedError as error:
             cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.non_retryable and cause.type:
-                raise OperationRefused(FailureDetails(cause.type, cause.message)) from error
-            raise WorkflowClosed from error
-        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            if not isinstance(cause, ApplicationError) or cause.type in {None, _CUT_SHORT}:
+                raise WorkflowClosed from error
+            raise OperationRefused(FailureDetails(str(cause.type), cause.message)) from error
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            if await self.closed_status(workflow_id) is not None:
+                raise WorkflowClosed from error
             return False
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
