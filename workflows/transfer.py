@@ -150,7 +150,7 @@ class TransferWorkflow:
             while self._progress and (due_at := self._progress.waits_until):
                 has_rested = True
                 self._refuse_if_cancelled()
-                if workflow.info().is_continue_as_new_suggested():
+                if _is_history_long():
                     # The first step, taken again, tells what the transfer has become.
                     await workflow.wait_condition(workflow.all_handlers_finished)
                     workflow.continue_as_new(order)
@@ -163,10 +163,19 @@ class TransferWorkflow:
         return has_rested and self.stage() in {TransferStage.COMPLETED, TransferStage.FAILED}
 
     async def _has_moved_before(self, due_at: datetime) -> bool:
-        """Wait until an update changes what the transfer waits for, or until its time comes."""
+        """Wait until an update changes what the transfer waits for, or until its time comes.
+
+        Notes
+        -----
+        Updates that change nothing, such as refused ones, make the history longer as well.
+        """
         try:
             await workflow.wait_condition(
-                lambda: self._progress is None or self._progress.waits_until != due_at,
+                lambda: (
+                    self._progress is None
+                    or self._progress.waits_until != due_at
+                    or _is_history_long()
+                ),
                 timeout=max(due_at - workflow.now(), timedelta()),
             )
         except TimeoutError:
@@ -255,6 +264,10 @@ async def _attempt(
     except ActivityError as error:
         _raise_if_refused(error)
         raise
+
+
+def _is_history_long() -> bool:
+    return workflow.info().is_continue_as_new_suggested()
 
 
 def _raise_if_refused(error: FailureError) -> None:
