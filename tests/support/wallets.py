@@ -1,14 +1,17 @@
 """Two accounts of a new tenant, made through the services."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from domain.access import Scope
 from domain.accounts import Account, AccountReference, Balance
-from domain.ids import TenantId
+from domain.ids import ApiKeyId, TenantId
 from domain.money import Money
+from domain.operations import Operation, OperationOrder
 from domain.transfers import Transfer, TransferRequest, TransferType
 from runtime.composition import Services
+from services.idempotency import digest
 
 OVERDRAFT_LIMIT_MINOR = 1_000
 
@@ -25,6 +28,7 @@ class Wallets:
     tenant_id: TenantId
     source: Account
     destination: Account
+    api_key_id: ApiKeyId
     key: str = field(default_factory=lambda: f"key-{secrets.token_hex(8)}")
 
     def request(self, amount_minor: int = 100) -> TransferRequest:
@@ -38,6 +42,23 @@ class Wallets:
             description=None,
             metadata={},
             effective_at=None,
+        )
+
+    def changed(self, amount_minor: int = 100, **changes: Any) -> TransferRequest:
+        """Ask for the same with other terms: a capture, times, legs."""
+        return replace(self.request(amount_minor), **changes)
+
+    def operation(self, operation: Operation, transfer: Transfer, **fields: Any) -> OperationOrder:
+        """Ask for an operation on a transfer, with a new key unless one is given."""
+        key = fields.pop("key", None) or f"key-{secrets.token_hex(8)}"
+        return OperationOrder(
+            tenant_id=self.tenant_id,
+            transfer_id=transfer.id,
+            idempotency_key=key,
+            fingerprint=digest({"operation": operation, "transfer": str(transfer.id)}),
+            operation=operation,
+            requested_by=self.api_key_id,
+            **fields,
         )
 
     @property
@@ -80,4 +101,4 @@ async def make_wallets(services: Services) -> Wallets:
         )
         for limit_minor in (OVERDRAFT_LIMIT_MINOR, 0)
     ]
-    return Wallets(services, key.tenant_id, source, destination)
+    return Wallets(services, key.tenant_id, source, destination, key.id)

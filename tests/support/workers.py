@@ -12,6 +12,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.contracts import (
     CompensationInput,
+    ExpiryInput,
+    OperationInput,
+    RestingSteps,
     TransferInput,
     TransferKey,
     TransferProgress,
@@ -33,8 +36,8 @@ RUNNERS: Mapping[str, Callable[[], WorkflowRunner]] = {
 }
 
 
-class InjectedSteps(TransferSteps):
-    """The real steps with something done before or after one: raise, wait, count.
+class Injection:
+    """Something done before or after steps: raise, wait, count.
 
     Parameters
     ----------
@@ -45,34 +48,13 @@ class InjectedSteps(TransferSteps):
     """
 
     def __init__(
-        self,
-        services: Services,
-        *,
-        before: Mapping[str, Hook] | None = None,
-        after: Mapping[str, Hook] | None = None,
+        self, *, before: Mapping[str, Hook] | None = None, after: Mapping[str, Hook] | None = None
     ) -> None:
-        self._real = TransferActivities(services.transactions)
         self._before = dict(before or {})
         self._after = dict(after or {})
         self.attempts: dict[str, int] = {}
 
-    @activity.defn(name="reserve_funds")
-    async def reserve_funds(self, order: TransferInput) -> TransferProgress:
-        return await self._run("reserve_funds", lambda: self._real.reserve_funds(order))
-
-    @activity.defn(name="post_entries")
-    async def post_entries(self, transfer: TransferKey) -> TransferProgress:
-        return await self._run("post_entries", lambda: self._real.post_entries(transfer))
-
-    @activity.defn(name="finalise")
-    async def finalise(self, transfer: TransferKey) -> TransferProgress:
-        return await self._run("finalise", lambda: self._real.finalise(transfer))
-
-    @activity.defn(name="compensate")
-    async def compensate(self, compensation: CompensationInput) -> TransferProgress:
-        return await self._run("compensate", lambda: self._real.compensate(compensation))
-
-    async def _run(
+    async def run(
         self, name: str, step: Callable[[], Awaitable[TransferProgress]]
     ) -> TransferProgress:
         self.attempts[name] = self.attempts.get(name, 0) + 1
@@ -82,6 +64,66 @@ class InjectedSteps(TransferSteps):
         if name in self._after:
             await self._after[name]()
         return progress
+
+
+class InjectedSteps(TransferSteps):
+    """The real steps with an injection."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        before: Mapping[str, Hook] | None = None,
+        after: Mapping[str, Hook] | None = None,
+    ) -> None:
+        self._real = TransferActivities(services.transactions)
+        self._injection = Injection(before=before, after=after)
+        self.attempts = self._injection.attempts
+
+    @activity.defn(name="reserve_funds")
+    async def reserve_funds(self, order: TransferInput) -> TransferProgress:
+        return await self._injection.run("reserve_funds", lambda: self._real.reserve_funds(order))
+
+    @activity.defn(name="post_entries")
+    async def post_entries(self, transfer: TransferKey) -> TransferProgress:
+        return await self._injection.run("post_entries", lambda: self._real.post_entries(transfer))
+
+    @activity.defn(name="finalise")
+    async def finalise(self, transfer: TransferKey) -> TransferProgress:
+        return await self._injection.run("finalise", lambda: self._real.finalise(transfer))
+
+    @activity.defn(name="compensate")
+    async def compensate(self, compensation: CompensationInput) -> TransferProgress:
+        return await self._injection.run("compensate", lambda: self._real.compensate(compensation))
+
+
+class InjectedResting(RestingSteps):
+    """The real steps of transfers that rest with an injection."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        before: Mapping[str, Hook] | None = None,
+        after: Mapping[str, Hook] | None = None,
+    ) -> None:
+        self._real = RestingActivities(services.transactions, services.operations)
+        self._injection = Injection(before=before, after=after)
+        self.attempts = self._injection.attempts
+
+    @activity.defn(name="schedule")
+    async def schedule(self, order: TransferInput) -> TransferProgress:
+        return await self._injection.run("schedule", lambda: self._real.schedule(order))
+
+    @activity.defn(name="expire")
+    async def expire(self, expiry: ExpiryInput) -> TransferProgress:
+        return await self._injection.run("expire", lambda: self._real.expire(expiry))
+
+    @activity.defn(name="carry_out_operation")
+    async def carry_out_operation(self, operation: OperationInput) -> TransferProgress:
+        return await self._injection.run(
+            "carry_out_operation", lambda: self._real.carry_out_operation(operation)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +152,32 @@ class WorkerFactory:
         self._running = AsyncExitStack()
 
     async def __call__(
-        self, steps: TransferSteps | None = None, *, runner: str = "unsandboxed"
+        self,
+        steps: TransferSteps | None = None,
+        *,
+        resting: RestingSteps | None = None,
+        runner: str = "unsandboxed",
+        task_queue: str | None = None,
     ) -> RunningWorker:
         """Start a worker.
 
         Parameters
         ----------
-        steps
-            The real ones by default; ``InjectedSteps`` for others.
+        steps, resting
+            The real ones by default; ``InjectedSteps`` and ``InjectedResting`` for others.
         runner
             A name of ``RUNNERS``.
+        task_queue
+            A new one by default.
         """
         taken = steps or TransferActivities(self._services.transactions)
-        resting = RestingActivities(self._services.transactions, self._services.operations)
-        task_queue = f"test-{secrets.token_hex(6)}"
+        resting = resting or RestingActivities(
+            self._services.transactions, self._services.operations
+        )
+        queue = task_queue or f"test-{secrets.token_hex(6)}"
         worker = Worker(
             self._client,
-            task_queue=task_queue,
+            task_queue=queue,
             workflows=[TransferWorkflow],
             activities=[
                 taken.reserve_funds,
@@ -140,6 +191,10 @@ class WorkerFactory:
             workflow_runner=RUNNERS[runner](),
         )
         await self._running.enter_async_context(worker)
+        return self.without_worker(queue)
+
+    def without_worker(self, task_queue: str) -> RunningWorker:
+        """Reach a task queue that a worker may serve later."""
         gateway = TransferGateway(self._client, task_queue=task_queue)
         intake = TransferIntake(
             requests=self._services.requests,

@@ -1,0 +1,27 @@
+"""Rules of a tenant, put in force past the API."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from domain.ids import ApprovalRuleId
+from domain.rules import ApprovalRule
+from runtime.composition import Services
+from tests.support.wallets import Wallets
+
+
+async def require_approval(
+    services: Services, wallets: Wallets, *, approvers: int = 1, deadline: timedelta
+) -> None:
+    """Let each transfer of more than one cent wait for approvals."""
+    rule = ApprovalRule(
+        id=ApprovalRuleId(uuid4()),
+        tenant_id=wallets.tenant_id,
+        currency="EUR",
+        threshold_minor=1,
+        approvers=approvers,
+        deadline=deadline,
+        created_at=datetime.now(UTC),
+        retired_at=None,
+    )
+    async with services.database.transaction() as unit_of_work:
+        await unit_of_work.approval_rules.insert(rule, created_by=None)
