@@ -9,9 +9,11 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.contracts import TransferInput, TransferProgress, TransferSteps
+from tests.replay.record import HISTORIES as FOLDER
+from tests.replay.record import SCENARIOS, path_of
 from workflows.transfer import DURABLE_ATTEMPT_TIMEOUT, TransferWorkflow
 
-HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+HISTORIES = sorted(FOLDER.glob("*.json"))
 RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
 
 
@@ -20,9 +22,7 @@ def history(path: Path) -> WorkflowHistory:
 
 
 def test_there_are_histories_of_every_way_a_transfer_can_go() -> None:
-    assert {path.stem for path in HISTORIES} >= {
-        f"transfer-{name}" for name in ("fast", "refused", "durable", "compensated", "cancelled")
-    }
+    assert {path_of(scenario) for scenario in SCENARIOS} <= set(HISTORIES)
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

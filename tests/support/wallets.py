@@ -51,14 +51,14 @@ class Wallets:
     def operation(self, operation: Operation, transfer: Transfer, **fields: Any) -> OperationOrder:
         """Ask for an operation on a transfer, with a new key unless one is given."""
         key = fields.pop("key", None) or f"key-{secrets.token_hex(8)}"
+        asked = {"operation": operation, "transfer": str(transfer.id), "fields": repr(fields)}
         return OperationOrder(
             tenant_id=self.tenant_id,
             transfer_id=transfer.id,
             idempotency_key=key,
-            fingerprint=digest({"operation": operation, "transfer": str(transfer.id)}),
+            fingerprint=digest(asked),
             operation=operation,
-            requested_by=self.api_key_id,
-            **fields,
+            **({"requested_by": self.api_key_id} | fields),
         )
 
     @property
