@@ -10,7 +10,6 @@ from cli.console import messages, output, print_line, print_table
 from runtime.api_client import Answer, Document
 from services.currencies import find_currency
 
-_TRANSFER_COLUMNS: Final = ("Id", "Type", "State", "Amount", "Source", "Destination", "Created")
 _ACCOUNT_COLUMNS: Final = (
     "Id",
     "Account number",
@@ -37,7 +36,7 @@ def time_text(moment: str | None) -> str:
 def show_user(answer: Answer) -> None:
     """Print one user."""
     user = answer.document
-    _print_fields(
+    print_fields(
         {
             "User": user["id"],
             "Name": user["name"],
@@ -50,7 +49,7 @@ def show_user(answer: Answer) -> None:
 
 def show_users(answer: Answer) -> None:
     """Print a page of users."""
-    _print_page(
+    print_page(
         answer,
         ("Id", "Name", "External id", "Created"),
         [
@@ -65,7 +64,7 @@ def show_account(answer: Answer) -> None:
     account = answer.document
     balance, currency = account["balance"], account["currency"]
     limit = account["overdraft_limit"]
-    _print_fields(
+    print_fields(
         {
             "Account": account["id"],
             "Account number": account["account_number"],
@@ -82,7 +81,7 @@ def show_account(answer: Answer) -> None:
 
 def show_accounts(answer: Answer) -> None:
     """Print a page of accounts."""
-    _print_page(
+    print_page(
         answer,
         _ACCOUNT_COLUMNS,
         [
@@ -99,78 +98,6 @@ def show_accounts(answer: Answer) -> None:
             )
             for account in answer.document["data"]
         ],
-    )
-
-
-def show_transfer(answer: Answer) -> None:
-    """Print one transfer, and whether this is an earlier request's outcome."""
-    print_transfer(answer.document)
-    if answer.is_replay:
-        print_line(
-            "This is the outcome of an earlier request with this key; nothing moved now.",
-            console=messages(),
-        )
-
-
-def print_transfer(transfer: Document) -> None:
-    """Print a transfer's fields."""
-    failure = transfer["failure"]
-    _print_fields(
-        {
-            "Transfer": transfer["id"],
-            "Idempotency key": transfer["idempotency_key"],
-            "Type": transfer["type"],
-            "State": transfer["state"],
-            "Stage": transfer["stage"],
-            "Failure": f"{failure['code']}: {failure['message']}" if failure else None,
-            "Amount": amount_text(transfer["amount"], transfer["currency"]),
-            "Source": transfer["source"],
-            "Destination": transfer["destination"],
-            "Description": transfer["description"],
-            "Metadata": transfer["metadata"],
-            "Reversal of": transfer["reversal_of"],
-            "Effective": time_text(transfer["effective_at"]),
-            "Created": time_text(transfer["created_at"]),
-            "Completed": time_text(transfer["completed_at"]),
-        }
-    )
-
-
-def show_transfers(answer: Answer) -> None:
-    """Print a page of transfers."""
-    _print_page(
-        answer,
-        _TRANSFER_COLUMNS,
-        [
-            (
-                transfer["id"],
-                transfer["type"],
-                transfer["failure"]["code"] if transfer["failure"] else transfer["state"],
-                amount_text(transfer["amount"], transfer["currency"]),
-                transfer["source"],
-                transfer["destination"],
-                time_text(transfer["created_at"]),
-            )
-            for transfer in answer.document["data"]
-        ],
-    )
-
-
-def print_events(events: Sequence[Document]) -> None:
-    """Print the log of a transfer's stages."""
-    print_table(
-        ("#", "Stage", "Step", "Cause", "Time"),
-        [
-            (
-                str(event["sequence"]),
-                event["stage"],
-                event["step"],
-                event["cause"] or "",
-                event["occurred_at"],
-            )
-            for event in events
-        ],
-        title="Events",
     )
 
 
@@ -193,26 +120,8 @@ def print_entries(entries: Sequence[Document], *, title: str = "Entries") -> Non
     )
 
 
-def print_workflow(workflow: Document) -> None:
-    """Print a transfer's workflow as Temporal sees it."""
-    _print_fields(
-        {
-            "Workflow": workflow["workflow_id"],
-            "Run": workflow["run_id"],
-            "Status": workflow["status"],
-            "Stage": workflow["stage"],
-            "Events in history": workflow["history_length"],
-            "Temporal's UI": workflow["temporal_ui_url"],
-        }
-    )
-    for pending in workflow["pending_activities"]:
-        print_line(
-            f"{pending['name']} is {pending['state']}, attempt {pending['attempt']}: "
-            f"{pending['last_failure'] or 'no failure yet'}"
-        )
-
-
-def _print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a page of a list as a table, and how to get the next one."""
     if not rows:
         print_line("There are none.", console=messages())
         return
@@ -222,7 +131,8 @@ def _print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[
         print_line(f"There are more: add --cursor {cursor}", console=messages())
 
 
-def _print_fields(fields: Document) -> None:
+def print_fields(fields: Document) -> None:
+    """Print an object's fields by name; those without a value are left out."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -7,7 +7,18 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import accounts, demo, dev, importing, keys, servers, transfers, users, verify
+from cli import (
+    accounts,
+    demo,
+    dev,
+    importing,
+    keys,
+    servers,
+    transfer_operations,
+    transfers,
+    users,
+    verify,
+)
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
 from domain.errors import DomainError
@@ -32,6 +43,37 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
     ),
     ("show", _CLIENTS, transfers.show, "transfers show TRANSFER_ID --events --entries"),
     ("list", _CLIENTS, transfers.list_transfers, "transfers list --state PROCESSING"),
+    (
+        "capture",
+        _CLIENTS,
+        transfer_operations.capture,
+        "transfers capture TRANSFER_ID --amount 500 --final",
+    ),
+    (
+        "extend",
+        _CLIENTS,
+        transfer_operations.extend,
+        "transfers extend TRANSFER_ID --expires-at 2026-01-31T12:00:00Z",
+    ),
+    (
+        "cancel",
+        _CLIENTS,
+        transfer_operations.cancel,
+        'transfers cancel TRANSFER_ID --reason "out of stock"',
+    ),
+    (
+        "reverse",
+        _CLIENTS,
+        transfer_operations.reverse,
+        "transfers reverse TRANSFER_ID --amount 500",
+    ),
+    ("approve", _CLIENTS, transfer_operations.approve, "transfers approve TRANSFER_ID"),
+    (
+        "reject",
+        _CLIENTS,
+        transfer_operations.reject,
+        'transfers reject TRANSFER_ID --note "not ours"',
+    ),
     (
         "import",
         _CLIENTS,

@@ -1,13 +1,14 @@
 """Options that several commands take, each with one meaning everywhere."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
 from cli.failures import CommandFailed
-from domain.limits import PAGE_SIZE_MAXIMUM
+from domain.limits import PAGE_SIZE_MAXIMUM, WAIT_SECONDS_MAXIMUM
 
 _METADATA_FORM: Final = """Give an object, as in --metadata '{"till": 7}'."""
 
@@ -46,6 +47,35 @@ Cursor: TypeAlias = Annotated[
 MetadataJson: TypeAlias = Annotated[
     str | None, typer.Option("--metadata", help="A JSON object of your own: '{\"till\": 7}'.")
 ]
+
+TransferId: TypeAlias = Annotated[str, typer.Argument(help="The transfer's id.")]
+Key: TypeAlias = Annotated[
+    str | None, typer.Option(help="Idempotency key. Left out: a new one, which is printed.")
+]
+Wait: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, max=WAIT_SECONDS_MAXIMUM, help="Seconds to wait for the outcome."),
+]
+RespondAsync: TypeAlias = Annotated[
+    bool, typer.Option("--async", help="Do not wait: it happens in the background.")
+]
+
+_DURATION: Final = re.compile(r"([0-9]{1,9})([smhd]?)")
+_SECONDS_OF_UNIT: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def parse_duration(text: str, *, option: str) -> int:
+    """Read a duration, in seconds.
+
+    Raises
+    ------
+    CommandFailed
+        It is none.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise CommandFailed(f"{option} takes a duration such as 90s, 30m, 12h or 7d, not {text!r}.")
+    return int(found[1]) * _SECONDS_OF_UNIT[found[2]]
 
 
 def parse_metadata(text: str | None) -> dict[str, Any] | None:

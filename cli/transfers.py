@@ -1,43 +1,48 @@
 """``transfers send``, ``show`` and ``list``."""
 
+import json
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
 
 from cli.amounts import parse_amount
-from cli.calls import api_place, call_and_print, call_api, print_answer
-from cli.console import messages, print_json, print_line
-from cli.documents import (
-    print_entries,
-    print_events,
-    print_transfer,
-    print_workflow,
-    show_transfer,
-    show_transfers,
-)
+from cli.calls import api_place, call_and_print, call_api
+from cli.console import print_json
+from cli.documents import print_entries
 from cli.failures import CommandFailed
+from cli.moving import post_once, prefer_of
 from cli.options import (
     ApiKey,
     ApiUrl,
     AsJson,
     Cursor,
     DataDir,
+    Key,
     MetadataJson,
     PageSize,
+    RespondAsync,
+    TransferId,
+    Wait,
+    parse_duration,
     parse_metadata,
 )
-from domain.limits import PAGE_SIZE_DEFAULT, WAIT_SECONDS_MAXIMUM
+from cli.transfer_documents import (
+    print_approvals,
+    print_events,
+    print_reversals,
+    print_transfer,
+    print_workflow,
+    show_transfers,
+)
+from domain.limits import PAGE_SIZE_DEFAULT
 from domain.states import ProcessState
 from domain.transfers import TransferType
-from runtime.api_client import ApiClient, Document, RetryPolicy
+from runtime.api_client import ApiClient, Document
 from runtime.settings import DEFAULT_DATA_DIR
-from services.identifiers import new_uuid
-
-SEND_RETRIES: Final = RetryPolicy(max_seconds=10.0)
-"""The key makes it safe to repeat a request of unknown outcome; a person waits no longer."""
 
 _ACCOUNT_FORMS: Final = "a UUID, an account number, or ext:ID"
 
@@ -53,9 +58,9 @@ class SendType(StrEnum):
 def send(
     *,
     amount: Annotated[
-        str, typer.Option(help="Whole number of minor units: 1250 of EUR is 12.50 EUR.")
-    ],
-    currency: Annotated[str, typer.Option(help="Code of ISO 4217, as in EUR.")],
+        str | None, typer.Option(help="Whole number of minor units: 1250 of EUR is 12.50 EUR.")
+    ] = None,
+    currency: Annotated[str | None, typer.Option(help="Code of ISO 4217, as in EUR.")] = None,
     source: Annotated[
         str | None, typer.Option("--from", help=f"Account that pays: {_ACCOUNT_FORMS}.")
     ] = None,
@@ -68,61 +73,76 @@ def send(
             "--type", help="Left out: DEPOSIT with only --to, WITHDRAWAL with only --from."
         ),
     ] = None,
-    key: Annotated[
-        str | None, typer.Option(help="Idempotency key. Left out: a new one, which is printed.")
+    legs: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a JSON list of legs instead of the sides and the amount: "
+            "objects with source, destination, amount and currency. All move, or none.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Hold the money; `transfers capture` moves it.")
+    ] = False,
+    expires_in: Annotated[
+        str | None, typer.Option(help="How long it is held, as in 90s, 12h or 7d. Default: 7d.")
+    ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="Until when it is held, as in 2026-01-31T12:00:00Z.")
+    ] = None,
+    execute_at: Annotated[
+        str | None, typer.Option(help="When to do it, as in 2026-01-31T12:00:00Z. Default: now.")
+    ] = None,
+    key: Key = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     metadata: MetadataJson = None,
     effective_at: Annotated[
         str | None, typer.Option(help="When it counts, as in 2026-01-31T12:00:00Z. Default: now.")
     ] = None,
-    wait: Annotated[
-        int | None,
-        typer.Option(min=0, max=WAIT_SECONDS_MAXIMUM, help="Seconds to wait for the outcome."),
-    ] = None,
-    respond_async: Annotated[
-        bool, typer.Option("--async", help="Do not wait: the money moves in the background.")
-    ] = False,
+    wait: Wait = None,
+    respond_async: RespondAsync = False,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Move money once: the same command with the same --key has the same outcome, for ever."""
-    body: dict[str, Any] = {
-        "type": transfer_type or _type_of(source, destination),
-        "source": source,
-        "destination": destination,
-        "amount": parse_amount(amount, currency),
-        "currency": currency,
+    body = _sides(source, destination, amount, currency, transfer_type) if legs is None else {}
+    if legs is not None:
+        if {source, destination, amount, currency, transfer_type} != {None}:
+            raise CommandFailed("--legs names accounts and amounts: leave out the other options.")
+        body = {"legs": _read_legs(legs)}
+    if expires_in is not None:
+        body["expires_in_seconds"] = parse_duration(expires_in, option="--expires-in")
+    body |= {
         "description": description,
         "metadata": parse_metadata(metadata) or {},
         "effective_at": effective_at,
+        "execute_at": execute_at,
+        **({"capture": "manual"} if hold else {}),
+        **({"expires_at": expires_at} if expires_at is not None else {}),
     }
-    prefer = _prefer(wait, respond_async=respond_async)
-    place = api_place(api_url, api_key, data_dir)
-    used_key = key or str(new_uuid())
-    if key is None:
-        # Before anything is sent, so that it is known whatever happens next.
-        text = f"Idempotency key: {used_key} (repeat with --key to get the same outcome)"
-        print_line(text, console=messages())
-    answer = call_api(
-        place,
-        lambda api: api.transfer(body, key=used_key, prefer=prefer),
+    prefer = prefer_of(wait, respond_async=respond_async)
+    post_once(
+        api_place(api_url, api_key, data_dir),
+        "/v1/transfers",
+        body,
+        key=key,
+        prefer=prefer,
         as_json=as_json,
-        retries=SEND_RETRIES,
     )
-    print_answer(answer, show_transfer, as_json=as_json)
-    if answer.status == HTTPStatus.ACCEPTED:
-        text = f"Still processing. Look again with: transfers show {answer.document['id']}"
-        print_line(text, console=messages())
 
 
 def show(
-    transfer_id: Annotated[str, typer.Argument(help="The transfer's id.")],
+    transfer_id: TransferId,
     *,
     events: Annotated[bool, typer.Option("--events", help="Also the log of its stages.")] = False,
     entries: Annotated[bool, typer.Option("--entries", help="Also its ledger entries.")] = False,
+    reversals: Annotated[bool, typer.Option("--reversals", help="Also its reversals.")] = False,
+    approvals: Annotated[
+        bool, typer.Option("--approvals", help="Also who approved or rejected it.")
+    ] = False,
     workflow: Annotated[
         bool, typer.Option("--workflow", help="Also its workflow, live from Temporal.")
     ] = False,
@@ -134,9 +154,15 @@ def show(
     """Show a transfer, and what is asked for beside it.
 
     With --json and anything beside it, the document has a field for each: transfer, events,
-    entries, workflow.
+    entries, reversals, approvals, workflow.
     """
-    asked = {"events": events, "entries": entries, "workflow": workflow}
+    asked = {
+        "events": events,
+        "entries": entries,
+        "reversals": reversals,
+        "approvals": approvals,
+        "workflow": workflow,
+    }
     parts = [part for part, is_asked in asked.items() if is_asked]
     found = call_api(
         api_place(api_url, api_key, data_dir),
@@ -147,12 +173,8 @@ def show(
         print_json(found if parts else found["transfer"])
         return
     print_transfer(found["transfer"])
-    if events:
-        print_events(found["events"])
-    if entries:
-        print_entries(found["entries"])
-    if workflow:
-        print_workflow(found["workflow"])
+    for part in parts:
+        _PRINTERS[part](found[part])
 
 
 def list_transfers(
@@ -204,17 +226,49 @@ async def _read_parts(api: ApiClient, transfer_id: str, parts: list[str]) -> Doc
     return found
 
 
+_PRINTERS: Final[Mapping[str, Callable[[Any], None]]] = {
+    "events": print_events,
+    "entries": print_entries,
+    "reversals": print_reversals,
+    "approvals": print_approvals,
+    "workflow": print_workflow,
+}
+
+
+def _sides(
+    source: str | None,
+    destination: str | None,
+    amount: str | None,
+    currency: str | None,
+    transfer_type: SendType | None,
+) -> dict[str, Any]:
+    """Say what a transfer between two accounts moves."""
+    if amount is None or currency is None:
+        raise CommandFailed("Give --amount and --currency, or --legs with a file.")
+    return {
+        "type": transfer_type or _type_of(source, destination),
+        "source": source,
+        "destination": destination,
+        "amount": parse_amount(amount, currency),
+        "currency": currency,
+    }
+
+
+def _read_legs(path: Path) -> list[Any]:
+    try:
+        legs = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CommandFailed(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(legs, list):
+        raise CommandFailed(
+            f"{path} holds no JSON list. A leg has source, destination, amount and currency."
+        )
+    return legs
+
+
 def _type_of(source: str | None, destination: str | None) -> TransferType:
     if source is None and destination is None:
         raise CommandFailed("Give --from, --to or both: the account that pays, that receives.")
     if source is None:
         return TransferType.DEPOSIT
     return TransferType.INTERNAL if destination is not None else TransferType.WITHDRAWAL
-
-
-def _prefer(wait: int | None, *, respond_async: bool) -> str | None:
-    if respond_async and wait is not None:
-        raise CommandFailed("--async does not wait, and --wait does: give one of them.")
-    if respond_async:
-        return "respond-async"
-    return None if wait is None else f"wait={wait}"

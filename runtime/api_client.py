@@ -178,7 +178,13 @@ class ApiClient:
     async def transfer(
         self, body: Mapping[str, Any], *, key: str, prefer: str | None = None
     ) -> Answer:
-        """Ask for a transfer; 202 where it is still PROCESSING.
+        """Ask for a transfer; 202 where it is still PROCESSING. See ``post_once``."""
+        return await self.post_once("/v1/transfers", body, key=key, prefer=prefer)
+
+    async def post_once(
+        self, path: str, body: Mapping[str, Any], *, key: str, prefer: str | None = None
+    ) -> Answer:
+        """Ask for something that happens once for its key.
 
         Parameters
         ----------
@@ -195,7 +201,7 @@ class ApiClient:
                 f"characters, and {key!r} is not.",
             )
         headers = {"Idempotency-Key": key} | ({"Prefer": prefer} if prefer else {})
-        return await self._send("POST", "/v1/transfers", json=body, headers=headers)
+        return await self._send("POST", path, json=body, headers=headers)
 
     async def download(self, path: str, target: IO[bytes], **parameters: str | int | None) -> None:
         """Read a document of any type into a file as it comes; nothing is sent twice."""

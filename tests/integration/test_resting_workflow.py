@@ -175,7 +175,7 @@ async def _rest(
         return await start(running, wallets, execute_at=datetime.now(UTC) + timedelta(hours=1))
     if stage is TransferStage.RESERVED:
         return await hold(running, wallets)
-    await require_approval(services, wallets, deadline=timedelta(hours=1))
+    await require_approval(services, wallets.tenant_id, deadline=timedelta(hours=1))
     return await start(running, wallets)
 
 

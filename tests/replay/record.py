@@ -211,19 +211,25 @@ async def scheduled_hold(recording: Recording) -> None:
 
 
 async def approved(recording: Recording) -> None:
-    await require_approval(recording.services, recording.wallets, deadline=timedelta(hours=1))
+    await require_approval(
+        recording.services, recording.wallets.tenant_id, deadline=timedelta(hours=1)
+    )
     waiting = await recording.start()
     await waiting.operate(Operation.APPROVE, requested_by=await another_key(recording))
 
 
 async def rejected(recording: Recording) -> None:
-    await require_approval(recording.services, recording.wallets, deadline=timedelta(hours=1))
+    await require_approval(
+        recording.services, recording.wallets.tenant_id, deadline=timedelta(hours=1)
+    )
     waiting = await recording.start()
     await waiting.operate(Operation.REJECT, requested_by=await another_key(recording))
 
 
 async def approval_expired(recording: Recording) -> None:
-    await require_approval(recording.services, recording.wallets, deadline=timedelta(seconds=1))
+    await require_approval(
+        recording.services, recording.wallets.tenant_id, deadline=timedelta(seconds=1)
+    )
     await recording.start()
 
 

@@ -3,19 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from domain.ids import ApprovalRuleId
+from domain.ids import ApprovalRuleId, TenantId
 from domain.rules import ApprovalRule
 from runtime.composition import Services
-from tests.support.wallets import Wallets
 
 
 async def require_approval(
-    services: Services, wallets: Wallets, *, approvers: int = 1, deadline: timedelta
+    services: Services, tenant_id: TenantId, *, approvers: int = 1, deadline: timedelta
 ) -> None:
     """Let each transfer of more than one cent wait for approvals."""
     rule = ApprovalRule(
         id=ApprovalRuleId(uuid4()),
-        tenant_id=wallets.tenant_id,
+        tenant_id=tenant_id,
         currency="EUR",
         threshold_minor=1,
         approvers=approvers,

@@ -8,7 +8,11 @@ from cli.failures import needing_embedded_servers
 from cli.main import main, make_app
 from runtime.local_errors import MissingServerError
 
-COMMANDS = ("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import")
+COMMANDS = (
+    *("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import"),
+    *("capture", "extend", "cancel", "reverse", "approve", "reject"),
+)
+SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {
     "keys": ("create", "list", "revoke"),
     "users": ("create", "list"),
@@ -57,6 +61,26 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
             ["send", "--to", "x", "--amount", "1", "--currency", "EUR", "--async", "--wait", "5"],
             "--async does not wait, and --wait does",
         ),
+        (["send", "--to", "x"], "Give --amount and --currency, or --legs"),
+        (["send", "--to", "x", "--legs", "/dev/null"], "leave out the other options"),
+        (
+            [
+                *[
+                    "send",
+                    "--to",
+                    "x",
+                    "--amount",
+                    "1",
+                    "--currency",
+                    "EUR",
+                    "--hold",
+                    "--expires-in",
+                    "soon",
+                ]
+            ],
+            "--expires-in takes a duration such as 90s",
+        ),
+        (["capture", "x", "--amount", "1.5"], "--amount takes a whole number of minor units"),
         (["users", "create", "Ada", "--metadata", "{"], "--metadata is not JSON"),
         (["migrate", "--revision", "a", "--downgrade-to", "b"], "give one of them"),
         (
