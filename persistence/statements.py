@@ -3,10 +3,22 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, case, func, select, text
+from sqlalchemy import (
+    Case,
+    RowMapping,
+    ScalarSelect,
+    Select,
+    case,
+    func,
+    or_,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from domain.accounts import Account
 from domain.ids import AccountId
@@ -14,7 +26,14 @@ from domain.ledger import EntryDirection
 from domain.statements import StatementLine, StatementTotals
 from domain.transfers import TransferType
 from persistence.ledger import entry_from
-from persistence.tables import accounts, ledger_entries, tenants, transfers, users
+from persistence.tables import (
+    accounts,
+    ledger_entries,
+    tenants,
+    transfer_legs,
+    transfers,
+    users,
+)
 
 LINES_AT_ONCE: Final = 500
 """Lines that are fetched, and so kept in memory, at once."""
@@ -157,28 +176,79 @@ class StatementRepository:
 
 
 def _lines(account_id: AccountId, first: int, last: int) -> Select[tuple[object, ...]]:
-    counterparty_id = case(
-        (
-            transfers.c.source_account_id == ledger_entries.c.account_id,
-            transfers.c.destination_account_id,
-        ),
-        else_=transfers.c.source_account_id,
+    counterparty = (
+        select(
+            case(
+                (transfers.c.leg_count.is_(None), _other_side(transfers.c)),
+                else_=_other_side_of_leg(),
+            ).label("counterparty_id")
+        )
+        .correlate(ledger_entries, transfers)
+        .lateral("counterparty")
     )
     return (
         select(
             ledger_entries,
             transfers.c.type,
             transfers.c.description,
-            counterparty_id.label("counterparty_id"),
+            counterparty.c.counterparty_id,
             accounts.c.account_number,
         )
         .join(transfers, transfers.c.id == ledger_entries.c.transfer_id)
-        .outerjoin(accounts, accounts.c.id == counterparty_id)
+        .join(counterparty, true())
+        .outerjoin(accounts, accounts.c.id == counterparty.c.counterparty_id)
         .where(
             ledger_entries.c.account_id == account_id,
             ledger_entries.c.sequence.between(first, last),
         )
         .order_by(ledger_entries.c.sequence)
+    )
+
+
+def _other_side(movement: ReadOnlyColumnCollection[str, Any]) -> Case[Any]:
+    """Tell the account that an entry's movement of money has on its other side."""
+    return case(
+        (
+            movement.source_account_id == ledger_entries.c.account_id,
+            movement.destination_account_id,
+        ),
+        else_=movement.source_account_id,
+    )
+
+
+def _other_side_of_leg() -> ScalarSelect[Any]:
+    """Tell the other side of an entry's leg, of a transfer with several.
+
+    Entries follow the order of the legs, and a leg has one entry for each of its accounts: an
+    account's second entry of a transfer belongs to the second of the legs that name it.
+    """
+    earlier = ledger_entries.alias("earlier")
+    earlier_count = (
+        select(func.count())
+        .select_from(earlier)
+        .where(
+            earlier.c.transfer_id == ledger_entries.c.transfer_id,
+            earlier.c.account_id == ledger_entries.c.account_id,
+            earlier.c.sequence < ledger_entries.c.sequence,
+        )
+        .correlate(ledger_entries)
+        .scalar_subquery()
+    )
+    legs = transfer_legs.c
+    return (
+        select(_other_side(legs))
+        .where(
+            legs.transfer_id == ledger_entries.c.transfer_id,
+            or_(
+                legs.source_account_id == ledger_entries.c.account_id,
+                legs.destination_account_id == ledger_entries.c.account_id,
+            ),
+        )
+        .order_by(legs.position)
+        .limit(1)
+        .offset(earlier_count)
+        .correlate(ledger_entries)
+        .scalar_subquery()
     )
 
 

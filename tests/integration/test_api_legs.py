@@ -1,6 +1,7 @@
 """Transfers with several legs: all or nothing, funds checked net over all of them."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from domain.limits import LEGS_MAXIMUM
@@ -144,3 +145,32 @@ async def test_the_most_legs_move_at_once_beside_others_the_other_way(
     assert [response.status_code for response in responses] == [201] * 8
     assert [await tenant.balance(account) for account in accounts] == [(1_000, 0)] * 5
     await require_clean_ledger(stack)
+
+
+async def test_a_statement_names_the_other_side_of_each_leg(tenant: Client) -> None:
+    first, middle, last = (
+        await tenant.account(balance=100),
+        await tenant.account(),
+        (await tenant.account()),
+    )
+    legs = (leg(first, middle, 50), leg(middle, last, 20), leg(last, first, 5))
+    paid = (await post_legs(tenant, *legs)).json()
+    await tenant.operate(paid, "reversals")
+    for account, others in (
+        (first, [(-50, middle), (5, last), (-5, last), (50, middle)]),
+        (middle, [(50, first), (-20, last), (20, last), (-50, first)]),
+        (last, [(20, middle), (-5, first), (5, first), (-20, middle)]),
+    ):
+        entries = (await tenant.get(f"/accounts/{account['id']}/statement"))["entries"]
+        found = [
+            (
+                entry["amount"] * (1 if entry["direction"] == "CREDIT" else -1),
+                entry["counterparty_id"],
+                entry["counterparty_account_number"],
+            )
+            for entry in entries
+            if entry["type"] != "DEPOSIT"
+        ]
+        assert Counter(found) == Counter(
+            (amount, other["id"], other["account_number"]) for amount, other in others
+        )
