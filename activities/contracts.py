@@ -194,10 +194,13 @@ class ReconciliationReport:
         PROCESSING transfers that had not moved for a while.
     resolved
         Those among them that had no running workflow, and were brought to their right end.
+    is_complete
+        Whether all were examined in the run's time.
     """
 
     examined: int
     resolved: int
+    is_complete: bool = True
 
 
 class ReconciliationSteps(ABC):

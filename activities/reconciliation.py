@@ -1,6 +1,6 @@
 """Transfers whose workflow is gone, brought to their one right end."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
 from typing import Final
 
 from temporalio import activity
@@ -9,20 +9,28 @@ from activities.contracts import ReconciliationReport, ReconciliationSteps
 from domain.errors import WorkflowTerminated
 from domain.transfers import Failure
 from services.transactions import TransactionService
+from services.workflow_census import ClosedStatus, OpenWorkflowIds, WorkflowCensus
 
 IDLE_SECONDS: Final = 5.0
 """A transfer that moved more recently is left to its workflow."""
 
-ClosedStatus = Callable[[str], Awaitable[str | None]]
-"""Tells how the workflow of an id was closed (or that it is lost); ``None`` while it runs."""
+RUN_SECONDS: Final = 45.0
+"""After so long a run ends where it is, within its activity's time; the next one goes on."""
 
 
 class ReconciliationActivities(ReconciliationSteps):
     """Compares the database's unfinished transfers with Temporal's workflows."""
 
-    def __init__(self, transactions: TransactionService, *, closed_status: ClosedStatus) -> None:
+    def __init__(
+        self,
+        transactions: TransactionService,
+        *,
+        closed_status: ClosedStatus,
+        open_workflow_ids: OpenWorkflowIds,
+    ) -> None:
         self._transactions = transactions
         self._closed_status = closed_status
+        self._open_workflow_ids = open_workflow_ids
 
     @activity.defn(name="resolve_abandoned_transfers")
     async def resolve_abandoned_transfers(self) -> ReconciliationReport:
@@ -33,13 +41,19 @@ class ReconciliationActivities(ReconciliationSteps):
         Safe beside any step that may still run: ``TransactionService.compensate`` decides under
         the transfer's lock.
         """
+        census = WorkflowCensus(
+            closed_status=self._closed_status, open_workflow_ids=self._open_workflow_ids
+        )
+        deadline = asyncio.get_running_loop().time() + RUN_SECONDS
         examined = resolved = 0
         async for transfer in self._transactions.unfinished(idle_seconds=IDLE_SECONDS):
+            if asyncio.get_running_loop().time() > deadline:
+                return ReconciliationReport(examined, resolved, is_complete=False)
             examined += 1
-            status = await self._closed_status(transfer.workflow_id)
+            status = await census.closed_status(transfer.workflow_id)
             if status is not None:
                 await self._transactions.compensate(
                     transfer.tenant_id, transfer.id, Failure.of(WorkflowTerminated(status))
                 )
                 resolved += 1
-        return ReconciliationReport(examined=examined, resolved=resolved)
+        return ReconciliationReport(examined, resolved)

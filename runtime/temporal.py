@@ -107,7 +107,11 @@ def make_worker(
     """
     transfers = TransferActivities(transactions)
     resting = RestingActivities(transactions, operations)
-    reconciliation = ReconciliationActivities(transactions, closed_status=gateway.closed_status)
+    reconciliation = ReconciliationActivities(
+        transactions,
+        closed_status=gateway.closed_status,
+        open_workflow_ids=gateway.open_workflow_ids,
+    )
     return Worker(
         client,
         task_queue=task_queue,

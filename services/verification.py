@@ -1,7 +1,7 @@
 """The seven invariants, proved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +12,7 @@ from domain.transfers import Transfer
 from persistence.database import Database
 from persistence.verification import PROVED_IN_SQL, Violation, prove
 from services.transactions import TransactionService
+from services.workflow_census import ClosedStatus, OpenWorkflowIds, WorkflowCensus
 
 SETTLING_SECONDS: Final = 5.0
 """A workflow ends a moment after its transfer, and the other way round: so long may that take."""
@@ -84,8 +85,8 @@ class VerificationService:
         database: Database,
         transactions: TransactionService,
         *,
-        closed_status: Callable[[str], Awaitable[str | None]],
-        open_workflow_ids: Callable[[], AsyncIterator[str]],
+        closed_status: ClosedStatus,
+        open_workflow_ids: OpenWorkflowIds,
     ) -> None:
         self._database = database
         self._transactions = transactions
@@ -111,9 +112,12 @@ class VerificationService:
     async def _workflows(self) -> Check:
         examined = 0
         violations: list[Violation | None] = []
+        census = WorkflowCensus(
+            closed_status=self._closed_status, open_workflow_ids=self._open_workflow_ids
+        )
         async for transfer in self._transactions.unfinished(idle_seconds=0):
             examined += 1
-            violations.append(await self._orphan(transfer))
+            violations.append(await self._orphan(census, transfer))
         async for workflow_id in self._open_workflow_ids():
             examined += 1
             violations.append(await self._idler(workflow_id))
@@ -121,9 +125,9 @@ class VerificationService:
             WORKFLOWS_INVARIANT, examined, [found for found in violations if found is not None]
         )
 
-    async def _orphan(self, transfer: Transfer) -> Violation | None:
+    async def _orphan(self, census: WorkflowCensus, transfer: Transfer) -> Violation | None:
         """Find out whether a PROCESSING transfer has no workflow to finish it."""
-        status = await self._closed_status(transfer.workflow_id)
+        status = await census.closed_status(transfer.workflow_id)
         if status is None:
             return None
         now = await self._transactions.get(transfer.tenant_id, transfer.id)

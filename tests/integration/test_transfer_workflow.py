@@ -307,7 +307,9 @@ async def test_the_reconciliation_ends_a_terminated_transfer_that_nobody_asks_fo
     await temporal_client.get_workflow_handle(wallets.workflow_id).terminate("by the test")
     monkeypatch.setattr("activities.reconciliation.IDLE_SECONDS", 0.0)
     reconciliation = ReconciliationActivities(
-        services.transactions, closed_status=running.gateway.closed_status
+        services.transactions,
+        closed_status=running.gateway.closed_status,
+        open_workflow_ids=running.gateway.open_workflow_ids,
     )
 
     report = await reconciliation.resolve_abandoned_transfers()

@@ -1,0 +1,147 @@
+"""The reconciliation with many transfers that rest."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from temporalio.client import Client as TemporalClient
+
+from activities.reconciliation import ReconciliationActivities
+from domain.states import TransferStage
+from domain.transfers import CaptureMode, Transfer
+from persistence.database import Database
+from runtime.composition import Services, make_services
+from services.verification import VerificationService
+from services.workflow_census import DESCRIBED_MAXIMUM
+from tests.support.postgres import PostgresServer
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.wallets import make_wallets
+from tests.support.workers import RunningWorker, WorkerFactory
+from workflows.gateway import TransferGateway
+
+HOLDS = DESCRIBED_MAXIMUM + 100
+ABANDONED = 2
+
+
+@pytest.fixture
+async def own_services(postgres: PostgresServer) -> AsyncIterator[Services]:
+    """Services over a database that no other test leaves anything in."""
+    async with postgres.database() as url:
+        database = Database.at(url)
+        yield make_services(database)
+        await database.close()
+
+
+class CountingGateway:
+    """Temporal as the reconciliation sees it, with a count of what it is asked."""
+
+    def __init__(self, gateway: TransferGateway) -> None:
+        self._gateway = gateway
+        self.described = self.listed = 0
+
+    async def closed_status(self, workflow_id: str) -> str | None:
+        self.described += 1
+        return await self._gateway.closed_status(workflow_id)
+
+    async def open_workflow_ids(self) -> AsyncIterator[str]:
+        self.listed += 1
+        async for found in self._gateway.open_workflow_ids():
+            yield found
+
+
+async def hold_many(services: Services, running: RunningWorker) -> list[Transfer]:
+    """Hold a cent many times, and give the holds, oldest first."""
+    wallets = await make_wallets(services)
+    submissions = await asyncio.gather(
+        *(
+            running.intake.submit(
+                wallets.tenant_id,
+                replace(
+                    wallets.changed(1, capture=CaptureMode.MANUAL), idempotency_key=f"hold-{number}"
+                ),
+                wait_seconds=30,
+            )
+            for number in range(HOLDS)
+        )
+    )
+    holds = [submission.transfer for submission in submissions]
+    assert {held.stage for held in holds} == {TransferStage.RESERVED}
+    return sorted(holds, key=lambda held: held.id)
+
+
+async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_one_by_one(
+    own_services: Services,
+    temporal: TemporalServer,
+    temporal_client: TemporalClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    del temporal
+    workers = WorkerFactory(temporal_client, own_services)
+    running = await workers()
+    holds = await hold_many(own_services, running)
+    abandoned = holds[-ABANDONED:]
+    for held in abandoned:
+        await temporal_client.get_workflow_handle(held.workflow_id).terminate("by the test")
+    expected = {held.workflow_id for held in holds[:-ABANDONED]}
+
+    async def is_listed_rightly() -> bool:
+        listed = {found async for found in running.gateway.open_workflow_ids()}
+        return listed & {held.workflow_id for held in holds} == expected
+
+    await until(is_listed_rightly)
+    monkeypatch.setattr("activities.reconciliation.IDLE_SECONDS", 0.0)
+    asked = CountingGateway(running.gateway)
+    reconciliation = ReconciliationActivities(
+        own_services.transactions,
+        closed_status=asked.closed_status,
+        open_workflow_ids=asked.open_workflow_ids,
+    )
+
+    report = await reconciliation.resolve_abandoned_transfers()
+
+    assert (report.examined, report.resolved, report.is_complete) == (HOLDS, ABANDONED, True)
+    assert (asked.described, asked.listed) == (DESCRIBED_MAXIMUM + ABANDONED, 1)
+    for held in abandoned:
+        ended = await own_services.transactions.get(held.tenant_id, held.id)
+        assert ended.failure is not None
+        assert ended.failure.code == "workflow_terminated"
+
+    proof = VerificationService(
+        own_services.database,
+        own_services.transactions,
+        closed_status=asked.closed_status,
+        open_workflow_ids=asked.open_workflow_ids,
+    )
+    asked.described = 0
+    assert (await proof.verify()).is_clean
+    assert asked.described == DESCRIBED_MAXIMUM
+    await workers.stop()
+
+
+async def test_a_run_that_takes_too_long_says_that_it_did_not_get_through(
+    own_services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallets = await make_wallets(own_services)
+    prepared = await own_services.requests.prepare(wallets.tenant_id, wallets.request())
+    await own_services.transactions.reserve(prepared.order)
+    monkeypatch.setattr("activities.reconciliation.IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("activities.reconciliation.RUN_SECONDS", -1.0)
+
+    async def lost(_workflow_id: str) -> str | None:
+        return "NOT_FOUND"
+
+    async def none_open() -> AsyncIterator[str]:
+        nothing: tuple[str, ...] = ()
+        for workflow_id in nothing:
+            yield workflow_id
+
+    reconciliation = ReconciliationActivities(
+        own_services.transactions, closed_status=lost, open_workflow_ids=none_open
+    )
+    report = await reconciliation.resolve_abandoned_transfers()
+    assert (report.examined, report.is_complete) == (0, False)
+    monkeypatch.setattr("activities.reconciliation.RUN_SECONDS", 60.0)
+    report = await reconciliation.resolve_abandoned_transfers()
+    assert (report.examined, report.resolved, report.is_complete) == (1, 1, True)
