@@ -28,7 +28,7 @@ from services.reservations import ReservationService
 UNFINISHED_PAGE_SIZE: Final = 500
 
 STEP_TRIES_MAXIMUM: Final = 3
-"""How often a step looks again where what kept it back has just gone, such as a freeze."""
+"""How often a posting looks again where what kept it back had just gone, such as a freeze."""
 
 
 class TransactionService:
@@ -115,7 +115,8 @@ class TransactionService:
         Returns
         -------
         Transfer
-            In stage POSTED; on a repeat, or where it was released, as it has become since.
+            In stage POSTED; on a repeat, or where it was released, as it has become since; a hold
+            that waits for its captures as it is.
 
         Raises
         ------
@@ -307,7 +308,7 @@ class TransactionService:
             last = found[-1]
 
     async def _unposted(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer | None:
-        """Post several legs, give a transfer that is not reserved, or raise what keeps it back.
+        """Post several legs, give a transfer that is not to be posted, or raise what is in the way.
 
         Returns
         -------
@@ -316,7 +317,7 @@ class TransactionService:
         """
         async with self._database.transaction() as unit_of_work:
             transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
-            if transfer.stage is not TransferStage.RESERVED:
+            if transfer.stage is not TransferStage.RESERVED or transfer.waits_until is not None:
                 return transfer
             if transfer.more_legs:
                 return await self._ledger.post_legs(unit_of_work, transfer)
