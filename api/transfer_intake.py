@@ -1,6 +1,7 @@
 """The walk of a POST: from a request to its one outcome, or to a promise of it."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,12 +17,13 @@ from domain.errors import (
     WorkflowTerminated,
 )
 from domain.ids import ApiKeyId, TenantId, TransferId
-from domain.states import TransferStage
+from domain.states import Step, TransferStage
 from domain.transfers import (
     CaptureMode,
     Failure,
     ReversalRequest,
     Transfer,
+    TransferEvent,
     TransferOrder,
     TransferRequest,
 )
@@ -223,11 +225,11 @@ class TransferIntake:
 
     async def _as_answered(self, transfer: Transfer) -> Transfer:
         """Show a transfer as its first answer did: one with manual capture as it was reserved."""
-        if transfer.capture is not CaptureMode.MANUAL or transfer.waits_until is not None:
-            return transfer if not transfer.captured_minor else _as_reserved(transfer)
+        if transfer.capture is not CaptureMode.MANUAL:
+            return transfer
         events = await self._transactions.events(transfer.tenant_id, transfer.id)
-        was_reserved = any(event.stage is TransferStage.RESERVED for event in events)
-        return _as_reserved(transfer) if was_reserved else transfer
+        reserved = next((e for e in events if e.stage is TransferStage.RESERVED), None)
+        return transfer if reserved is None else _as_reserved(transfer, reserved, events)
 
     async def _closing(self, started: StartedTransfer) -> TransferProgress | None:
         """Wait for a workflow's end, also through times in which Temporal does not answer."""
@@ -256,14 +258,21 @@ def _is_settled(transfer: Transfer) -> bool:
     return transfer.is_final or transfer.waits_until is not None
 
 
-def _as_reserved(transfer: Transfer) -> Transfer:
+def _as_reserved(
+    transfer: Transfer, reserved: TransferEvent, events: Sequence[TransferEvent]
+) -> Transfer:
+    extended = next((event for event in events if event.step is Step.EXTEND), None)
+    expires_at = transfer.expires_at
+    if extended is not None and extended.details is not None:
+        expires_at = datetime.fromisoformat(extended.details["instead_of"])
     return replace(
         transfer,
         stage=TransferStage.RESERVED,
         failure=None,
         captured_minor=0,
         reversed_minor=0,
-        updated_at=transfer.created_at,
+        expires_at=expires_at,
+        updated_at=reserved.occurred_at,
         completed_at=None,
     )
 

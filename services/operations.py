@@ -156,7 +156,7 @@ class OperationService:
         is_final = is_final or amount_minor == left_minor
         if not is_final:
             await _require_capture_left(unit_of_work, transfer)
-        if captured_minor + amount_minor == 0:
+        if captured_minor + amount_minor == 0 or not (amount_minor or is_final):
             raise CaptureExceedsHold(left_minor=left_minor, amount_minor=0)
         if amount_minor:
             await unit_of_work.holds.capture(transfer.id, amount_minor)
@@ -199,7 +199,7 @@ class OperationService:
             transfer,
             Step.EXTEND,
             TransferStage.RESERVED,
-            details={"expires_at": order.expires_at.isoformat()},
+            details={"expires_at": order.expires_at.isoformat(), "instead_of": present.isoformat()},
             changes={"expires_at": order.expires_at},
         )
 

@@ -109,10 +109,11 @@ async def test_more_than_is_left_cannot_be_captured_and_the_key_is_not_used_up(
     problem_of(
         await tenant.operate(held, "capture", key=key, amount=601), 422, "capture_exceeds_hold"
     )
-    problem_of(
-        await tenant.operate(held, "capture", key=key, amount=0, final=True),
-        *(422, "capture_exceeds_hold"),
-    )
+    for final in (True, False):
+        problem_of(
+            await tenant.operate(held, "capture", key=key, amount=0, final=final),
+            *(422, "capture_exceeds_hold"),
+        )
     assert (await tenant.operate(held, "capture", key=key, amount=600)).json()["state"] == "SUCCESS"
 
 
@@ -149,6 +150,8 @@ async def test_the_request_of_a_hold_gets_its_first_answer_whatever_became_of_it
     held = await hold(tenant, accounts, key=key)
     assert await hold(tenant, accounts, key=key) == held
     await tenant.operate(held, "capture", amount=100)
+    for days in (10, 20):
+        await tenant.operate(held, "extend", expires_at=in_seconds(days * 24 * 3600))
     assert await hold(tenant, accounts, key=key) == held
     await tenant.operate(held, "capture")
     assert await hold(tenant, accounts, key=key) == held
