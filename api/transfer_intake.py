@@ -262,6 +262,7 @@ def _as_reserved(
     transfer: Transfer, reserved: TransferEvent, events: Sequence[TransferEvent]
 ) -> Transfer:
     extended = next((event for event in events if event.step is Step.EXTEND), None)
+    is_first = reserved.step is Step.RESERVE and transfer.execute_at is None
     expires_at = transfer.expires_at
     if extended is not None and extended.details is not None:
         expires_at = datetime.fromisoformat(extended.details["instead_of"])
@@ -272,7 +273,8 @@ def _as_reserved(
         captured_minor=0,
         reversed_minor=0,
         expires_at=expires_at,
-        updated_at=reserved.occurred_at,
+        # Both are the transaction's time where the reserve was the transfer's first record.
+        updated_at=transfer.created_at if is_first else reserved.occurred_at,
         completed_at=None,
     )
 
