@@ -1,7 +1,7 @@
 """Transfers that rest on real servers, with steps that fail, workers that are away, and ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from runtime.temporal import connect
 from tests.support.rules import require_approval
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
-from tests.support.workers import InjectedResting, RunningWorker, WorkerFactory
+from tests.support.workers import InjectedResting, RunningWorker, WorkerFactory, failing
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
 WAIT_SECONDS = 30.0
@@ -55,18 +55,6 @@ async def operate(
     worker: RunningWorker, order: OperationOrder, wait_seconds: float = WAIT_SECONDS
 ) -> OperationAnswer:
     return await worker.operations.submit(order, wait_seconds=wait_seconds)
-
-
-def failing(times: int) -> Callable[[], Awaitable[None]]:
-    """Fail the first attempts of a step, as where the database is away."""
-    left = [times]
-
-    async def fail() -> None:
-        if left[0]:
-            left[0] -= 1
-            raise ApplicationError("the database is away", type="database_unavailable")
-
-    return fail
 
 
 @pytest.mark.parametrize("runner", ["unsandboxed", "sandboxed"])

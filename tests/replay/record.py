@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from temporalio.client import Client
-from temporalio.exceptions import ApplicationError
 
 from domain.access import Scope
 from domain.ids import ApiKeyId
@@ -39,6 +38,7 @@ from tests.support.workers import (
     InjectedSteps,
     RunningWorker,
     WorkerFactory,
+    failing,
 )
 from workflows.gateway import OperationRefused
 
@@ -100,18 +100,6 @@ class Started:
 
 Scenario = Callable[[Recording], Awaitable[str | None]]
 """Gives the workflow to record where it is not the wallets' own."""
-
-
-def failing(times: int) -> Hook:
-    """Fail a step's first attempts, as where the database is away."""
-    left = [times]
-
-    async def fail() -> None:
-        if left[0]:
-            left[0] -= 1
-            raise ApplicationError("the database is away", type="database_unavailable")
-
-    return fail
 
 
 async def fast(recording: Recording) -> None:

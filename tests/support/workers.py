@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -34,6 +35,18 @@ RUNNERS: Mapping[str, Callable[[], WorkflowRunner]] = {
     "unsandboxed": UnsandboxedWorkflowRunner,
     "sandboxed": SandboxedWorkflowRunner,
 }
+
+
+def failing(times: int) -> Hook:
+    """Fail a step's first attempts, as where the database is away."""
+    left = [times]
+
+    async def fail() -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ApplicationError("the database is away", type="database_unavailable")
+
+    return fail
 
 
 class Injection:
