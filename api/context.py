@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.standing_order_desk import StandingOrderDesk
 from api.transfer_intake import TransferIntake
 from services.access import AccessService
 from services.accounts import AccountService
@@ -41,6 +42,7 @@ class ApiContext:
     transactions: TransactionService
     intake: TransferIntake
     gateway: TransferGateway
+    standing_orders: StandingOrderDesk
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

@@ -11,6 +11,7 @@ TransferId = NewType("TransferId", UUID)
 EntryId = NewType("EntryId", UUID)
 HoldId = NewType("HoldId", UUID)
 ApiKeyId = NewType("ApiKeyId", UUID)
+StandingOrderId = NewType("StandingOrderId", UUID)
 
 _CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 

@@ -42,3 +42,16 @@ REQUESTS_IN_FLIGHT_DEFAULT: Final = 256
 
 IN_FLIGHT_MAXIMUM: Final = 10_000
 """The highest that either limit can be set to."""
+
+STANDING_ORDER_INTERVAL_SECONDS_MINIMUM: Final = 1
+STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM: Final = 366 * 24 * 60 * 60
+
+CRON_LENGTH_MAXIMUM: Final = 200
+
+STANDING_ORDER_LATE_SECONDS: Final = 60
+"""A run that begins later than this was missed, for orders that skip missed runs."""
+
+STANDING_ORDER_CATCH_UP_DAYS: Final = 366
+"""How far back runs are made up for, for orders that do not skip them."""
+
+NEXT_RUNS_MAXIMUM: Final = 10

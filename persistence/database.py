@@ -20,6 +20,7 @@ from persistence.direct import DirectStatements
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
+from persistence.standing_orders import StandingOrderRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
@@ -72,6 +73,7 @@ class UnitOfWork:
         self.ledger = LedgerRepository(connection)
         self.idempotency_keys = IdempotencyKeyRepository(connection)
         self.api_keys = ApiKeyRepository(connection)
+        self.standing_orders = StandingOrderRepository(connection)
 
 
 class Database:

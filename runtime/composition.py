@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.context import ApiContext, Readiness
+from api.standing_order_desk import StandingOrderDesk
 from api.transfer_intake import TransferIntake
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
@@ -32,8 +33,11 @@ from services.balances import BalanceService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.outcomes import OutcomeBoard
+from services.standing_order_runs import StandingOrderRunService
+from services.standing_orders import StandingOrderService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
+from workflows.standing_order_schedules import StandingOrderSchedules
 
 CONNECTIONS: Final = DatabaseLimits().connections
 """Database connections that a process holds at most, whatever it runs."""
@@ -49,6 +53,8 @@ class Services:
     balances: BalanceService
     ledger: LedgerService
     transactions: TransactionService
+    standing_orders: StandingOrderService
+    standing_order_runs: StandingOrderRunService
 
 
 def make_services(
@@ -70,6 +76,8 @@ def make_services(
             ledger=ledger,
             publish=publish,
         ),
+        standing_orders=StandingOrderService(database),
+        standing_order_runs=StandingOrderRunService(database),
     )
 
 
@@ -129,14 +137,18 @@ async def open_api(
                 transactions=services.transactions, gateway=gateway, outcomes=outcomes
             ),
             gateway=gateway,
+            standing_orders=StandingOrderDesk(
+                orders=services.standing_orders,
+                runs=services.standing_order_runs,
+                schedules=StandingOrderSchedules(client, task_queue=TASK_QUEUE),
+            ),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        worker = make_worker(client, transactions=services.transactions, gateway=gateway)
-        async with _running(worker, on_failure):
+        async with _running(_worker(client, services, gateway), on_failure):
             yield context
 
 
@@ -156,7 +168,7 @@ async def work_until_stopped(settings: Settings) -> None:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
-        async with make_worker(client, transactions=services.transactions, gateway=gateway):
+        async with _worker(client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
 
@@ -168,6 +180,16 @@ def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | Non
     return (
         f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{quote(settings.temporal_namespace)}"
         f"/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
+    )
+
+
+def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+    return make_worker(
+        client,
+        transactions=services.transactions,
+        standing_orders=services.standing_orders,
+        standing_order_runs=services.standing_order_runs,
+        gateway=gateway,
     )
 
 

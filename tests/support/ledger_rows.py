@@ -99,6 +99,39 @@ def _hold(hold_id: UUID, transfer_id: UUID) -> Row:
     }
 
 
+ORDER = UUID(int=30)
+
+
+def _standing_order(order_id: UUID, key: str, **changes: Any) -> Row:
+    return {
+        "id": order_id,
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "fingerprint": DIGEST,
+        "type": "INTERNAL",
+        "source_account_id": ALICE,
+        "destination_account_id": BOB,
+        "amount_minor": 10,
+        "currency": "EUR",
+        "interval_seconds": 60,
+        "start_at": NOW,
+        "missed_runs": "SKIP",
+        "created_by": UUID(int=5),
+        **changes,
+    }
+
+
+def _run(scheduled_at: str, **changes: Any) -> Row:
+    return {
+        "order_id": ORDER,
+        "scheduled_at": scheduled_at,
+        "tenant_id": TENANT,
+        "state": "PROCESSING",
+        "transfer_id": NEW,
+        **changes,
+    }
+
+
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
 
 # A deposit of 100 to Alice that is done, and 40 held for Bob.
@@ -139,6 +172,9 @@ LEDGER: list[tuple[str, Row]] = [
     ("idempotency_keys", _key("transfer")),
     ("idempotency_keys", _key("done")),
     ("idempotency_keys", _key("free")),
+    ("idempotency_keys", _key("order")),
+    ("standing_orders", _standing_order(ORDER, "order")),
+    ("standing_order_runs", _run(NOW)),
     ("transfers", _transfer(TRANSFER, "transfer")),
     (
         "transfers",
@@ -187,6 +223,8 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "balances": _balance(EMPTY),
     "idempotency_keys": _key("new"),
     "transfers": _transfer(NEW, "free", metadata=Jsonb({"a": 1})),
+    "standing_orders": _standing_order(NEW, "free"),
+    "standing_order_runs": _run("2026-01-01T00:01:00Z"),
     "holds": _hold(NEW, DONE),
     "transfer_events": {
         "transfer_id": TRANSFER,
