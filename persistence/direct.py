@@ -29,7 +29,9 @@ WHERE secret_hash = %(secret_hash)s AND revoked_at IS NULL
 _FIND_SIDES: Final = """
 SELECT id, account_number, external_id, kind, currency,
     (SELECT id FROM transfers
-     WHERE tenant_id = %(tenant_id)s AND idempotency_key = %(key)s) AS transfer_id
+     WHERE tenant_id = %(tenant_id)s AND idempotency_key = %(key)s) AS transfer_id,
+    EXISTS (SELECT FROM idempotency_keys
+     WHERE tenant_id = %(tenant_id)s AND key = %(key)s) AS is_key_taken
 FROM accounts
 WHERE tenant_id = %(tenant_id)s AND (
     id = ANY(%(ids)s::uuid[])
@@ -147,10 +149,17 @@ SELECT * FROM advanced
 
 @dataclass(frozen=True, slots=True)
 class FoundSides:
-    """The accounts that a request may mean, and the transfer that has its key already."""
+    """The accounts that a request may mean, and what has its key already.
+
+    Parameters
+    ----------
+    is_key_taken
+        By a transfer, or by something else.
+    """
 
     accounts: tuple[AccountIdentity, ...]
     transfer_id: TransferId | None
+    is_key_taken: bool
 
 
 class DirectStatements:
@@ -201,6 +210,7 @@ class DirectStatements:
         return FoundSides(
             accounts=tuple(identity_from(row) for row in rows),
             transfer_id=None if taken_by is None else TransferId(taken_by),
+            is_key_taken=bool(rows and rows[0]["is_key_taken"]),
         )
 
     async def reserve(

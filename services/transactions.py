@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from domain.errors import DatabaseUnavailable, TransferNotFound
+from domain.errors import DatabaseUnavailable, IdempotencyKeyReused, TransferNotFound
 from domain.ids import HoldId, TenantId, TransferId
 from domain.pages import Page
 from domain.states import Step, TransferStage, require_transition
@@ -91,6 +91,9 @@ class TransactionService:
                 earlier = await self._idempotency.find(
                     unit_of_work, tenant_id, request.idempotency_key, fingerprint
                 )
+        elif found.is_key_taken:
+            # By something other than a transfer: a claim and its transfer are one transaction.
+            raise IdempotencyKeyReused(request.idempotency_key)
         order = TransferOrder(
             id=TransferId(new_uuid()),
             tenant_id=tenant_id,
