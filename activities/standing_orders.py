@@ -38,7 +38,7 @@ from services.standing_order_runs import DecidedRun, StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.transactions import TransactionService
 
-IDLE_SECONDS: Final = 10.0
+IDLE_SECONDS: Final = 5.0
 """A run that began more recently is left to its workflow."""
 
 UNFINISHED: Final = "transfer_unfinished"
