@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.standing_orders import MissedRuns, RunState, StandingOrder, StandingOrderRun
+from api.standing_order_desk import StandingOrderDesk
+from domain.errors import TemporalUnavailable
+from domain.standing_orders import (
+    IntervalSchedule,
+    MissedRuns,
+    RunState,
+    StandingOrder,
+    StandingOrderRequest,
+    StandingOrderRun,
+)
 from runtime.composition import Services
 from runtime.embedded_temporal import EmbeddedTemporal
 from runtime.stack_files import throwaway_data_dir
@@ -55,6 +64,36 @@ async def test_runs_that_temporal_missed_are_made_up_for_as_the_order_says(
     late = [run for run in runs if run.created_at > run.scheduled_at + 2 * SECOND]
     assert len(late) >= AWAY // SECOND - 2
     assert codes(late) == ({None} if policy is MissedRuns.RUN_ALL else {"superseded"})
+
+
+async def test_an_order_that_was_made_without_temporal_is_driven_once_it_is_back(
+    server: EmbeddedTemporal, services: Services
+) -> None:
+    client = await connect(server.address, server.namespace)
+    wallets = await make_wallets(services)
+    ground = order_ground(client, services, wallets)
+    desk = StandingOrderDesk(
+        orders=services.standing_orders,
+        runs=services.standing_order_runs,
+        schedules=ground.schedules,
+    )
+    hourly = StandingOrderRequest(
+        wallets.request(), IntervalSchedule(3_600), None, None, MissedRuns.SKIP
+    )
+    key = (await services.access.list_keys(None))[0].id
+    await server.kill()
+
+    with pytest.raises(TemporalUnavailable):
+        await desk.create(wallets.tenant_id, key, hourly)
+    (order,) = (await desk.page(wallets.tenant_id, status=None, after=None, limit=9)).items
+    while_away = await desk.get(wallets.tenant_id, order.id)
+    await server.start()
+    again = await desk.create(wallets.tenant_id, key, hourly)
+
+    assert while_away.next_runs is None
+    assert (again.order.id, again.is_replay) == (order.id, True)
+    assert again.next_runs is not None
+    assert again.next_runs[0] == order.start_at
 
 
 async def has_run_after(ground: OrderGround, order: StandingOrder, time: datetime) -> bool:

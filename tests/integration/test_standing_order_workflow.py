@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from temporalio.client import Client as TemporalClient
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
@@ -100,6 +101,34 @@ async def test_a_run_that_is_decided_many_times_at_once_is_decided_once(
     )
     assert len({run.transfer.id for run in decided if run.transfer}) == 1
     assert len(await ground.runs(order)) == 1
+
+
+async def test_a_run_waits_for_a_pause_that_is_under_way_and_heeds_it(
+    ground: OrderGround, database_url: str
+) -> None:
+    order = await ground.order(seconds=HOUR_SECONDS, start_at=now())
+    time = order.start_at
+    async with await psycopg.AsyncConnection.connect(database_url) as pausing:
+        await pausing.execute(
+            "UPDATE standing_orders SET status = 'PAUSED', paused_at = now() WHERE id = %s",
+            (order.id,),
+        )
+        deciding = asyncio.create_task(
+            ground.services.standing_order_runs.decide(order.id, time, due=[time], now=time)
+        )
+        await until(lambda: is_waited_for(database_url, pausing.info.backend_pid))
+        await pausing.commit()
+    decided = await deciding
+    assert (decided.run.state, decided.transfer) == (RunState.SKIPPED, None)
+
+
+async def is_waited_for(database_url: str, pid: int) -> bool:
+    """Tell whether somebody waits for a lock that a session holds."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        found = await connection.execute(
+            "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", (pid,)
+        )
+        return await found.fetchone() is not None
 
 
 async def test_a_transfer_that_was_started_before_is_found_and_waited_for(

@@ -220,3 +220,19 @@ async def test_runs_of_one_time_are_made_once_by_several_workers(
     made = [run for run in runs if run["state"] == "SUCCESS"]
     assert await tenant.posted(destination) == 10 * len(made)
     assert len({run["scheduled_at"] for run in made}) == len(made)
+
+
+async def test_a_time_that_is_started_too_early_waits_until_it_is_due(
+    tenant: Client, source: str, destination: str, temporal_client: TemporalClient
+) -> None:
+    start = now() + timedelta(seconds=3)
+    order = await make_order(
+        tenant, source=source, destination=destination, seconds=3_600, start_at=text_of(start)
+    )
+    await backfill(temporal_client, order, start, start)
+
+    (run,) = await wait_for_runs(tenant, order, at_least(1))
+
+    assert run["state"] == "SUCCESS"
+    assert moment(run["created_at"]) >= start
+    assert await tenant.posted(destination) == 10
