@@ -91,7 +91,10 @@ async def has_acted(client: TemporalClient, order: Json, before: int) -> bool:
 async def test_a_trigger_outside_of_the_schedule_moves_nothing(
     tenant: Client, source: str, destination: str, temporal_client: TemporalClient
 ) -> None:
-    order = await make_order(tenant, source=source, destination=destination, seconds=86_400)
+    started = text_of(now() - timedelta(seconds=60))
+    order = await make_order(
+        tenant, source=source, destination=destination, seconds=86_400, start_at=started
+    )
 
     await schedule_of(temporal_client, order).trigger()
     await until(lambda: has_acted(temporal_client, order, 0))
