@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from temporalio import activity
@@ -41,6 +41,10 @@ from services.transactions import TransactionService
 IDLE_SECONDS: Final = 5.0
 """A run that began more recently is left to its workflow."""
 
+GRACE: Final = timedelta(seconds=60)
+"""How long an order that has come to its end is kept for a last run that has not begun."""
+
+SECOND: Final = timedelta(seconds=1)
 UNFINISHED: Final = "transfer_unfinished"
 NOT_DUE: Final = "not_due"
 
@@ -130,7 +134,7 @@ class StandingOrderActivities(StandingOrderSteps):
             if is_paused is not (order.status is StandingOrderStatus.PAUSED):
                 aligned += await self._align(order)
             elif order.end_at is not None and order.end_at < now:
-                ended += await self._end(order)
+                ended += await self._end(order, order.end_at)
         for order_id in paused:
             over = await self._orders.find(order_id)
             if over is not None and over.is_over:
@@ -148,8 +152,18 @@ class StandingOrderActivities(StandingOrderSteps):
             return False
         return True
 
-    async def _end(self, order: StandingOrder) -> bool:
-        """End an order whose last run is begun; its schedule is removed with it."""
+    async def _end(self, order: StandingOrder, end_at: datetime) -> bool:
+        """End an order whose last run is begun; its schedule is removed with it.
+
+        Notes
+        -----
+        A schedule may look done because it has yet to see its last time: that is waited for.
+        """
+        now = datetime.now(UTC)
+        if order.status is StandingOrderStatus.ACTIVE and now < end_at + GRACE:
+            since = order.unattended_since(await self._runs.last(order.id), now=now)
+            if await self._schedules.due_times(order.id, first=since + SECOND, last=end_at):
+                return False
         if not await self._schedules.is_done(order.id):
             return False
         try:

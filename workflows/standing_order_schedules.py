@@ -80,21 +80,8 @@ class StandingOrderSchedules:
         """
         if order.is_over:
             await self._remove(order.id)
-            return
-        described = await self._describe(order.id)
-        if described is None:
+        elif not await self._set(order, since):
             await self._create(order, since)
-            return
-        is_paused = order.status is StandingOrderStatus.PAUSED
-        if described.schedule.state.paused is is_paused:
-            return
-        handle = self._handle(order.id)
-        with temporal_errors():
-            if is_paused:
-                await handle.pause(note=NOTE, rpc_timeout=RPC_TIMEOUT)
-                return
-            await handle.unpause(note=NOTE, rpc_timeout=RPC_TIMEOUT)
-            await handle.backfill(*_missed(since), rpc_timeout=RPC_TIMEOUT)
 
     async def next_times(self, order: StandingOrder) -> Sequence[datetime]:
         """Give the times of an order's next runs; none while it is paused, or once it is over."""
@@ -153,6 +140,29 @@ class StandingOrderSchedules:
             return True
         info = described.raw_description.info
         return not (info.future_action_times or info.buffer_size or info.running_workflows)
+
+    async def _set(self, order: StandingOrder, since: datetime) -> bool:
+        """Pause or resume a schedule; false where there is none.
+
+        Notes
+        -----
+        Whatever its state seems to be: a description may be older than a change that the schedule
+        has yet to make. Changes are made in the order in which they are asked for.
+        """
+        handle = self._handle(order.id)
+        try:
+            with temporal_errors():
+                if order.status is StandingOrderStatus.PAUSED:
+                    await handle.pause(note=NOTE, rpc_timeout=RPC_TIMEOUT)
+                    return True
+                await handle.unpause(note=NOTE, rpc_timeout=RPC_TIMEOUT)
+                for missed in _missed(since):
+                    await handle.backfill(missed, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
 
     async def _create(self, order: StandingOrder, since: datetime) -> None:
         is_paused = order.status is StandingOrderStatus.PAUSED
