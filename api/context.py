@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
@@ -45,6 +46,7 @@ class ApiContext:
     intake: TransferIntake
     operations: TransferOperations
     gateway: TransferGateway
+    standing_orders: StandingOrderDesk
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

@@ -31,6 +31,13 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("GET", f"/transfers/{ID}/events", Scope.TRANSFERS_READ),
     ("GET", f"/transfers/{ID}/entries", Scope.TRANSFERS_READ),
     ("GET", f"/transfers/{ID}/workflow", Scope.TRANSFERS_READ),
+    ("POST", "/standing-orders", Scope.TRANSFERS_WRITE),
+    ("GET", "/standing-orders", Scope.TRANSFERS_READ),
+    ("GET", f"/standing-orders/{ID}", Scope.TRANSFERS_READ),
+    ("GET", f"/standing-orders/{ID}/runs", Scope.TRANSFERS_READ),
+    ("POST", f"/standing-orders/{ID}/pause", Scope.TRANSFERS_WRITE),
+    ("POST", f"/standing-orders/{ID}/resume", Scope.TRANSFERS_WRITE),
+    ("POST", f"/standing-orders/{ID}/cancel", Scope.TRANSFERS_WRITE),
 ]
 WRONG_KEYS: list[dict[str, Any]] = [
     {},
@@ -45,6 +52,13 @@ BODIES: dict[str, Json] = {
     "/users": {"name": "Ada"},
     "/accounts": {"user_id": ID, "currency": "EUR"},
     "/transfers": {"source": "ext:a", "destination": "ext:b", "amount": 1, "currency": "EUR"},
+    "/standing-orders": {
+        "source": "ext:a",
+        "destination": "ext:b",
+        "amount": 1,
+        "currency": "EUR",
+        "schedule": {"interval_seconds": 60},
+    },
 }
 
 

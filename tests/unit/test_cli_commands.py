@@ -13,6 +13,7 @@ GROUPS = {
     "keys": ("create", "list", "revoke"),
     "users": ("create", "list"),
     "accounts": ("create", "list", "statement"),
+    "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
 }
 
 
@@ -58,6 +59,17 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
             "--async does not wait, and --wait does",
         ),
         (["users", "create", "Ada", "--metadata", "{"], "--metadata is not JSON"),
+        (
+            ["orders", "create", "--to", "x", "--amount", "1", "--currency", "EUR"],
+            "Give --every, or --cron with --time-zone",
+        ),
+        (
+            [
+                *("orders", "create", "--to", "x", "--amount", "1", "--currency", "EUR"),
+                *("--every", "60", "--time-zone", "UTC"),
+            ],
+            "Give --every, or --cron with --time-zone",
+        ),
         (["migrate", "--revision", "a", "--downgrade-to", "b"], "give one of them"),
         (
             [
