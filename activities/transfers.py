@@ -1,11 +1,8 @@
 """The steps of a transfer as Temporal activities: one call of a service each."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.application_errors import application_errors
 from activities.contracts import (
     CompensationInput,
     FailureDetails,
@@ -14,7 +11,6 @@ from activities.contracts import (
     TransferProgress,
     TransferSteps,
 )
-from domain.errors import DomainError, IdempotencyKeyReused, TransferNotFound, TransferRefusal
 from domain.ids import AccountId, TenantId, TransferId
 from domain.money import Money
 from domain.transfers import Failure, Transfer, TransferOrder
@@ -36,13 +32,13 @@ class TransferActivities(TransferSteps):
     @activity.defn(name="reserve_funds")
     async def reserve_funds(self, order: TransferInput) -> TransferProgress:
         """See ``TransferSteps.reserve_funds`` and ``TransactionService.reserve``."""
-        with _application_errors():
+        with application_errors():
             return _progress(await self._transactions.reserve(_order(order)))
 
     @activity.defn(name="post_entries")
     async def post_entries(self, transfer: TransferKey) -> TransferProgress:
         """See ``TransferSteps.post_entries`` and ``TransactionService.post``."""
-        with _application_errors():
+        with application_errors():
             return _progress(
                 await self._transactions.post(
                     TenantId(transfer.tenant_id), TransferId(transfer.transfer_id)
@@ -52,7 +48,7 @@ class TransferActivities(TransferSteps):
     @activity.defn(name="finalise")
     async def finalise(self, transfer: TransferKey) -> TransferProgress:
         """See ``TransferSteps.finalise`` and ``TransactionService.finalise``."""
-        with _application_errors():
+        with application_errors():
             return _progress(
                 await self._transactions.finalise(
                     TenantId(transfer.tenant_id), TransferId(transfer.transfer_id)
@@ -62,7 +58,7 @@ class TransferActivities(TransferSteps):
     @activity.defn(name="compensate")
     async def compensate(self, compensation: CompensationInput) -> TransferProgress:
         """See ``TransferSteps.compensate`` and ``TransactionService.compensate``."""
-        with _application_errors():
+        with application_errors():
             return _progress(
                 await self._transactions.compensate(
                     TenantId(compensation.transfer.tenant_id),
@@ -70,26 +66,6 @@ class TransferActivities(TransferSteps):
                     Failure(compensation.failure.code, compensation.failure.message),
                 )
             )
-
-
-@contextmanager
-def _application_errors() -> Iterator[None]:
-    """Tell Temporal which of the domain's errors another attempt cannot change."""
-    try:
-        yield
-    except DomainError as error:
-        is_final = isinstance(error, TransferRefusal | TransferNotFound | IdempotencyKeyReused)
-        raise ApplicationError(
-            error.message,
-            type=error.code,
-            non_retryable=is_final,
-            # A refusal is the answer, not a fault: no warning in the logs, no count of errors.
-            category=(
-                ApplicationErrorCategory.BENIGN
-                if is_final
-                else ApplicationErrorCategory.UNSPECIFIED
-            ),
-        ) from error
 
 
 def _order(order: TransferInput) -> TransferOrder:

@@ -10,7 +10,7 @@ from api.admission import Admission, AdmissionLimits
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
-from api.routes import accounts, service, transfers, users
+from api.routes import accounts, service, transfer_batches, transfers, users
 
 DESCRIPTION: Final = """Moves money between wallet accounts, durably and once.
 
@@ -39,7 +39,7 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
     )
     app.state.context = context
     install_problem_handlers(app)
-    for module in (users, accounts, transfers, service):
+    for module in (users, accounts, transfers, transfer_batches, service):
         app.include_router(module.router)
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.

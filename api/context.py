@@ -6,10 +6,12 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.batch_intake import BatchIntake
 from api.transfer_intake import TransferIntake
 from services.access import AccessService
 from services.accounts import AccountService
 from services.balances import BalanceService
+from services.batches import BatchService
 from services.ledger import LedgerService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
@@ -41,6 +43,8 @@ class ApiContext:
     transactions: TransactionService
     intake: TransferIntake
     gateway: TransferGateway
+    batches: BatchService
+    batch_intake: BatchIntake
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

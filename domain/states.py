@@ -37,6 +37,8 @@ class Step(StrEnum):
     POST = "post"
     FINALISE = "finalise"
     RELEASE = "release"
+    BATCH = "batch"
+    """All of it at once, in a chunk of a batch."""
 
 
 TRANSITIONS: Final = MappingProxyType(

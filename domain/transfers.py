@@ -8,7 +8,7 @@ from typing import Any
 
 from domain.accounts import AccountReference
 from domain.errors import DomainError
-from domain.ids import AccountId, TenantId, TransferId, workflow_id
+from domain.ids import AccountId, BatchId, TenantId, TransferId, batch_workflow_id, workflow_id
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, state_of
 
@@ -93,7 +93,13 @@ class TransferOrder:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer as it is recorded."""
+    """A transfer as it is recorded.
+
+    Parameters
+    ----------
+    batch_id
+        The batch that made it, where one did.
+    """
 
     id: TransferId
     tenant_id: TenantId
@@ -112,6 +118,7 @@ class Transfer:
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
+    batch_id: BatchId | None = None
 
     @property
     def state(self) -> ProcessState:
@@ -120,7 +127,9 @@ class Transfer:
 
     @property
     def workflow_id(self) -> str:
-        """ID of the workflow that carries the transfer out."""
+        """ID of the workflow that carries the transfer out: its key's, or its batch's."""
+        if self.batch_id is not None:
+            return batch_workflow_id(self.tenant_id, self.batch_id)
         return workflow_id(self.tenant_id, self.idempotency_key)
 
     @property

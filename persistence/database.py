@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from persistence.accounts import AccountRepository
 from persistence.api_keys import ApiKeyRepository
 from persistence.balances import BalanceRepository
+from persistence.batch_statements import BatchStatements
+from persistence.batches import BatchRepository
 from persistence.direct import DirectStatements
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
@@ -72,6 +74,7 @@ class UnitOfWork:
         self.ledger = LedgerRepository(connection)
         self.idempotency_keys = IdempotencyKeyRepository(connection)
         self.api_keys = ApiKeyRepository(connection)
+        self.batches = BatchRepository(connection)
 
 
 class Database:
@@ -140,12 +143,31 @@ class Database:
         DomainError
             A constraint refused a change.
         """
+        async with self._driver_connection() as connection:
+            yield DirectStatements(connection)
+
+    @asynccontextmanager
+    async def batching(self) -> AsyncIterator[BatchStatements]:
+        """Open a transaction for the set-based statements of a batch.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            No connection, or it was lost; then the outcome is unknown: the caller repeats the step.
+        DomainError
+            A constraint refused a change.
+        """
+        async with self._driver_connection() as connection, connection.transaction():
+            yield BatchStatements(connection)
+
+    @asynccontextmanager
+    async def _driver_connection(self) -> AsyncIterator[DriverConnection[DictRow]]:
         with translated_driver_errors():
             if self._direct.closed:
                 await self._direct.open()
             async with self._direct.connection() as connection:
                 try:
-                    yield DirectStatements(connection)
+                    yield connection
                 except OperationalError:
                     if connection.closed:
                         # The server may have been restarted, and the others lost with this one.

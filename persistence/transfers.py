@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from domain.errors import LedgerRuleViolated
-from domain.ids import AccountId, TenantId, TransferId
+from domain.ids import AccountId, BatchId, TenantId, TransferId
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, require_transition, state_of
 from domain.transfers import Failure, Transfer, TransferEvent, TransferOrder, TransferType
@@ -305,4 +305,5 @@ def transfer_from(row: RowMapping | Mapping[str, Any]) -> Transfer:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         completed_at=row["completed_at"],
+        batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
     )

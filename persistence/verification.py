@@ -137,12 +137,35 @@ _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
             WHERE CASE
                 WHEN transfer.stage IN ('POSTED', 'COMPLETED') THEN
                     coalesce(entry.count, 0) <> 2 OR entry.right_count <> 2
-                    OR entry.directions <> 2 OR coalesce(hold.status, '') <> 'CAPTURED'
+                    OR entry.directions <> 2 OR coalesce(hold.status,
+                        -- A chunk of a batch reserves nothing: it posts under the same locks.
+                        CASE WHEN transfer.batch_id IS NOT NULL THEN 'CAPTURED' ELSE '' END)
+                        <> 'CAPTURED'
                 WHEN transfer.stage = 'RESERVED' THEN
                     entry.count IS NOT NULL OR coalesce(hold.status, '') <> 'HELD'
                 ELSE
                     entry.count IS NOT NULL OR hold.status IN ('HELD', 'CAPTURED')
                 END
+            UNION ALL
+            SELECT 'batch ' || batch.id AS subject,
+                'counts ' || batch.succeeded_rows || ' rows that succeeded and '
+                || batch.failed_rows || ' that failed; its rows and their transfers say '
+                || told.succeeded || ' and ' || told.failed AS message
+            FROM transfer_batches AS batch
+            CROSS JOIN LATERAL (
+                SELECT
+                    count(*) FILTER (WHERE row.status = 'SUCCEEDED' AND owner.state = 'SUCCESS')
+                        AS succeeded,
+                    count(*) FILTER (WHERE row.status = 'FAILED' AND owner.state = 'FAILED')
+                        AS failed
+                FROM transfer_batch_rows AS row
+                JOIN transfers AS owner ON owner.id = row.transfer_id
+                    AND owner.tenant_id = batch.tenant_id
+                    AND owner.idempotency_key = row.idempotency_key
+                WHERE row.batch_id = batch.id
+            ) AS told
+            WHERE (batch.succeeded_rows, batch.failed_rows)
+                IS DISTINCT FROM (told.succeeded, told.failed)
             """,
         ),
     }

@@ -12,6 +12,7 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
 from api.transfer_intake import TransferIntake
 from domain.errors import DatabaseUnavailable
@@ -29,10 +30,13 @@ from runtime.temporal import (
 from services.access import AccessService
 from services.accounts import AccountService
 from services.balances import BalanceService
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.outcomes import OutcomeBoard
 from services.transactions import TransactionService
+from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
 
 CONNECTIONS: Final = DatabaseLimits().connections
@@ -49,6 +53,8 @@ class Services:
     balances: BalanceService
     ledger: LedgerService
     transactions: TransactionService
+    batches: BatchService
+    batch_posting: BatchPostingService
 
 
 def make_services(
@@ -70,6 +76,8 @@ def make_services(
             ledger=ledger,
             publish=publish,
         ),
+        batches=BatchService(database),
+        batch_posting=BatchPostingService(database),
     )
 
 
@@ -119,6 +127,7 @@ async def open_api(
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
+        batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
         context = ApiContext(
             access=services.access,
             accounts=services.accounts,
@@ -129,13 +138,15 @@ async def open_api(
                 transactions=services.transactions, gateway=gateway, outcomes=outcomes
             ),
             gateway=gateway,
+            batches=services.batches,
+            batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        worker = make_worker(client, transactions=services.transactions, gateway=gateway)
+        worker = _worker(client, services, gateway)
         async with _running(worker, on_failure):
             yield context
 
@@ -156,9 +167,19 @@ async def work_until_stopped(settings: Settings) -> None:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
-        async with make_worker(client, transactions=services.transactions, gateway=gateway):
+        async with _worker(client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
+
+
+def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+    return make_worker(
+        client,
+        transactions=services.transactions,
+        batches=services.batches,
+        batch_posting=services.batch_posting,
+        gateway=gateway,
+    )
 
 
 def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:

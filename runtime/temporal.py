@@ -25,15 +25,20 @@ from temporalio.client import (
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from activities.batches import BatchActivities
 from activities.reconciliation import ReconciliationActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
 from runtime.payloads import DATA_CONVERTER
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.transactions import TransactionService
+from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 from workflows.transfer import TransferWorkflow
+from workflows.transfer_batch import TransferBatchWorkflow
 
 TASK_QUEUE: Final = "transfers"
 CONNECT_SECONDS: Final = 30.0
@@ -90,6 +95,8 @@ def make_worker(
     client: Client,
     *,
     transactions: TransactionService,
+    batches: BatchService,
+    batch_posting: BatchPostingService,
     gateway: TransferGateway,
     task_queue: str = TASK_QUEUE,
     workflow_runner: WorkflowRunner | None = None,
@@ -103,16 +110,25 @@ def make_worker(
         import-linter holds, and the sandbox costs some milliseconds a workflow.
     """
     transfers = TransferActivities(transactions)
-    reconciliation = ReconciliationActivities(transactions, closed_status=gateway.closed_status)
+    batch_steps = BatchActivities(batch_posting)
+    reconciliation = ReconciliationActivities(
+        transactions,
+        batches,
+        batch_posting,
+        closed_status=gateway.closed_status,
+        start_batch=BatchGateway(client, task_queue=task_queue).start,
+    )
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[TransferWorkflow, ReconciliationWorkflow],
+        workflows=[TransferWorkflow, TransferBatchWorkflow, ReconciliationWorkflow],
         activities=[
             transfers.reserve_funds,
             transfers.post_entries,
             transfers.finalise,
             transfers.compensate,
+            batch_steps.post_batch_chunks,
+            batch_steps.stop_batch,
             reconciliation.resolve_abandoned_transfers,
         ],
         workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),

@@ -137,7 +137,7 @@ class TransferGateway:
             No answer; the workflow may have started all the same.
         """
         try:
-            with _temporal_errors():
+            with temporal_errors():
                 handle = await self._client.start_workflow(
                     TransferWorkflow.run,
                     order,
@@ -161,7 +161,7 @@ class TransferGateway:
     async def outcome(self, started: StartedTransfer) -> TransferProgress | None:
         """Wait for a workflow's end; ``None`` where it ended without an outcome."""
         try:
-            with _temporal_errors():
+            with temporal_errors():
                 return await started.handle.result()
         except WorkflowFailureError:
             return None
@@ -219,9 +219,15 @@ class TransferGateway:
         async for execution in self._list(query):
             yield execution.workflow_id
 
+    async def open_batch_workflow_ids(self) -> AsyncIterator[str]:
+        """Go through the ids of all open workflows of batches, as ``open_workflow_ids`` does."""
+        query = "WorkflowType = 'TransferBatchWorkflow' AND ExecutionStatus = 'Running'"
+        async for execution in self._list(query):
+            yield execution.workflow_id
+
     async def _describe(self, workflow_id: str) -> DescribeWorkflowExecutionResponse | None:
         try:
-            with _temporal_errors():
+            with temporal_errors():
                 return await self._client.workflow_service.describe_workflow_execution(
                     DescribeWorkflowExecutionRequest(
                         namespace=self._client.namespace,
@@ -244,7 +250,7 @@ class TransferGateway:
     async def _list(self, query: str) -> AsyncIterator[WorkflowExecution]:
         next_page = b""
         while True:
-            with _temporal_errors():
+            with temporal_errors():
                 page = await self._client.workflow_service.list_workflow_executions(
                     ListWorkflowExecutionsRequest(
                         namespace=self._client.namespace,
@@ -261,7 +267,7 @@ class TransferGateway:
                 return
 
     async def _input(self, execution: WorkflowExecution) -> TransferInput:
-        with _temporal_errors():
+        with temporal_errors():
             history = await self._client.workflow_service.get_workflow_execution_history(
                 GetWorkflowExecutionHistoryRequest(
                     namespace=self._client.namespace, execution=execution, maximum_page_size=1
@@ -277,7 +283,7 @@ class TransferGateway:
 
 
 @contextmanager
-def _temporal_errors() -> Iterator[None]:
+def temporal_errors() -> Iterator[None]:
     """Name what passes by itself."""
     try:
         yield

@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 TENANT, OTHER_TENANT, NOBODY = (UUID(int=number) for number in (1, 2, 3))
 USER, ALICE, BOB, EMPTY, SETTLEMENT = (UUID(int=number) for number in range(10, 15))
 TRANSFER, DONE, HOLD, ALICES_ENTRY, SETTLEMENTS_ENTRY = (UUID(int=n) for n in range(20, 25))
+BATCH = UUID(int=30)
 NEW = UUID(int=99)
 DIGEST = b"\x01" * 32
 NOW = "2026-01-01T00:00:00Z"
@@ -99,6 +100,34 @@ def _hold(hold_id: UUID, transfer_id: UUID) -> Row:
     }
 
 
+def _batch(batch_id: UUID, key: str) -> Row:
+    return {
+        "id": batch_id,
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "fingerprint": DIGEST,
+        "is_atomic": False,
+        "state": "PROCESSING",
+        "stage": "STAGED",
+        "total_rows": 2,
+        "requested_by": UUID(int=5),
+    }
+
+
+def _batch_row(position: int) -> Row:
+    return {
+        "batch_id": BATCH,
+        "tenant_id": TENANT,
+        "position": position,
+        "idempotency_key": f"row-{position}",
+        "type": "INTERNAL",
+        "source": str(ALICE),
+        "destination": str(BOB),
+        "amount_minor": 40,
+        "currency": "EUR",
+    }
+
+
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
 
 # A deposit of 100 to Alice that is done, and 40 held for Bob.
@@ -139,6 +168,10 @@ LEDGER: list[tuple[str, Row]] = [
     ("idempotency_keys", _key("transfer")),
     ("idempotency_keys", _key("done")),
     ("idempotency_keys", _key("free")),
+    ("idempotency_keys", _key("batch")),
+    ("idempotency_keys", _key("free-batch")),
+    ("transfer_batches", _batch(BATCH, "batch")),
+    ("transfer_batch_rows", _batch_row(1)),
     ("transfers", _transfer(TRANSFER, "transfer")),
     (
         "transfers",
@@ -187,6 +220,8 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "balances": _balance(EMPTY),
     "idempotency_keys": _key("new"),
     "transfers": _transfer(NEW, "free", metadata=Jsonb({"a": 1})),
+    "transfer_batches": _batch(NEW, "free-batch"),
+    "transfer_batch_rows": _batch_row(2),
     "holds": _hold(NEW, DONE),
     "transfer_events": {
         "transfer_id": TRANSFER,
