@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Self
 
 from domain.batches import BatchStage, RowStatus, TransferBatch
 from domain.errors import BatchCancelled, BatchNotFound, BatchRejected, DomainError
@@ -21,8 +22,8 @@ from persistence.batch_statements import (
 )
 from persistence.database import Database
 from services.chunk_decision import ChunkDecision, PreparedRow, row_of_transfer
-from services.chunk_preparation import prepare_rows
-from services.chunk_text import ChunkText, chunk_text
+from services.chunk_preparation import Directory, prepare_rows
+from services.chunk_text import ChunkText
 from services.idempotency import CREATE_TRANSFER
 
 
@@ -52,6 +53,39 @@ class _Chunk:
     def last(self) -> int:
         """The position of the last row."""
         return self.rows[-1].row.position if self.rows else self.after
+
+
+class _Lookahead:
+    """Prepares the chunk that follows while one is written."""
+
+    def __init__(
+        self, prepare: Callable[[TransferBatch, int, Directory], Coroutine[Any, Any, _Chunk]]
+    ) -> None:
+        self._prepare = prepare
+        self._directory = Directory()
+        self._upcoming: asyncio.Task[_Chunk] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._upcoming is not None:
+            self._upcoming.cancel()
+            with suppress(asyncio.CancelledError, DomainError):
+                await self._upcoming
+
+    def begin(self, batch: TransferBatch, after: int) -> None:
+        """Begin with the rows behind a position."""
+        self._upcoming = asyncio.create_task(self._prepare(batch, after, self._directory))
+
+    async def take(self, batch: TransferBatch, after: int) -> _Chunk:
+        """Give the rows behind a position; another attempt may have posted those that were next."""
+        upcoming, self._upcoming = self._upcoming, None
+        if upcoming is not None:
+            chunk = await upcoming
+            if chunk.after == after:
+                return chunk
+        return await self._prepare(batch, after, self._directory)
 
 
 class BatchPostingService:
@@ -97,24 +131,15 @@ class BatchPostingService:
         fingerprints computed, which does not depend on money.
         """
         batch = await self._batch(tenant_id, batch_id)
-        upcoming = asyncio.create_task(self._prepare(batch, batch.position))
-        try:
+        async with _Lookahead(self._prepare) as lookahead:
             for _ in range(chunks):
                 if batch.is_final or not batch.counts.pending:
                     break
-                chunk = await upcoming
-                if chunk.after != batch.position:
-                    # Another attempt has posted meanwhile.
-                    chunk = await self._prepare(batch, batch.position)
-                upcoming = asyncio.create_task(self._prepare(batch, chunk.last))
-                batch = await self._post_chunk(batch, chunk)
+                chunk = await lookahead.take(batch, batch.position)
+                batch = await self._post_chunk(batch, chunk, lookahead)
                 on_chunk(batch)
                 if batch.position == batch.counts.total:
                     break
-        finally:
-            upcoming.cancel()
-            with suppress(asyncio.CancelledError, DomainError):
-                await upcoming
         return batch
 
     async def stop(self, tenant_id: TenantId, batch_id: BatchId, failure: Failure) -> TransferBatch:
@@ -142,7 +167,7 @@ class BatchPostingService:
             raise BatchNotFound(str(batch_id))
         return batch
 
-    async def _prepare(self, batch: TransferBatch, after: int) -> _Chunk:
+    async def _prepare(self, batch: TransferBatch, after: int, directory: Directory) -> _Chunk:
         """Read the next rows, and find out what they mean; nothing is locked."""
         limit = BATCH_ATOMIC_ROWS_MAXIMUM if batch.is_atomic else BATCH_CHUNK_ROWS
         if after == batch.counts.total:
@@ -150,20 +175,19 @@ class BatchPostingService:
         async with self._database.batching() as statements:
             rows = await statements.read_rows(batch.id, after=after, limit=limit)
             requests = [row.to_request() for row in rows]
-            named = {side for request in requests for side in (request.source, request.destination)}
-            accounts = await statements.find_accounts(
-                batch.tenant_id,
-                [name for name in named if name is not None],
-                settlement_currencies={
-                    request.money.currency
-                    for request in requests
-                    if request.source is None or request.destination is None
-                },
-            )
-        prepared = await asyncio.to_thread(prepare_rows, batch.tenant_id, requests, rows, accounts)
+            references, currencies = directory.unknown(requests)
+            if references or currencies:
+                directory.add(
+                    await statements.find_accounts(
+                        batch.tenant_id, references, settlement_currencies=currencies
+                    )
+                )
+        prepared = await asyncio.to_thread(prepare_rows, batch.tenant_id, requests, rows, directory)
         return _Chunk(after, prepared)
 
-    async def _post_chunk(self, batch: TransferBatch, chunk: _Chunk) -> TransferBatch:
+    async def _post_chunk(
+        self, batch: TransferBatch, chunk: _Chunk, lookahead: "_Lookahead"
+    ) -> TransferBatch:
         try:
             async with self._database.batching() as statements:
                 locked = await self._lock(statements, batch.tenant_id, batch.id)
@@ -174,12 +198,16 @@ class BatchPostingService:
                     return await self._cancel(statements, now, Failure.of(BatchCancelled()))
                 if not chunk.rows:
                     return await self._settle_waiting(statements, now)
-                return await self._write(statements, locked, chunk)
+                return await self._write(statements, locked, chunk, lookahead)
         except _AtomicRefused as refused:
             return await self._reject(refused)
 
     async def _write(
-        self, statements: BatchStatements, locked: LockedBatch, chunk: _Chunk
+        self,
+        statements: BatchStatements,
+        locked: LockedBatch,
+        chunk: _Chunk,
+        lookahead: "_Lookahead",
     ) -> TransferBatch:
         batch = locked.batch
         decision = await self._decide(statements, locked, chunk.rows)
@@ -187,10 +215,17 @@ class BatchPostingService:
             outcome.status is RowStatus.SUCCEEDED for outcome in decision.outcomes
         ):
             raise _AtomicRefused(batch, decision.outcomes)
-        text = await asyncio.to_thread(_text, batch, decision)
-        await statements.copy("transfers", TRANSFER_COLUMNS, text.transfers)
-        await statements.copy("transfer_events", EVENT_COLUMNS, text.events)
-        await statements.copy("ledger_entries", ENTRY_COLUMNS, text.entries)
+        text = ChunkText(batch.tenant_id, batch.id, locked.moment)
+        transfers = await asyncio.to_thread(text.transfers, decision.transfers)
+        # From here on the work is PostgreSQL's, and this process has time for what comes next.
+        entries, _ = await asyncio.gather(
+            asyncio.to_thread(text.entries, decision.entries),
+            statements.copy("transfers", TRANSFER_COLUMNS, transfers),
+        )
+        lookahead.begin(batch, chunk.last)
+        events = text.events(decision.transfers)
+        await statements.copy("transfer_events", EVENT_COLUMNS, events)
+        await statements.copy("ledger_entries", ENTRY_COLUMNS, entries)
         await statements.set_balances(decision.changed_balances())
         await statements.settle_rows(batch.id, decision.outcomes)
         return await _advance(statements, batch, chunk.last, decision.outcomes)
@@ -211,7 +246,7 @@ class BatchPostingService:
         )
         taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
         earlier = await statements.transfers_of_keys(tenant_id, taken) if taken else {}
-        decision = ChunkDecision(balances, locked.moment)
+        decision = ChunkDecision(balances)
         await asyncio.to_thread(decision.take_all, rows, claimed=claimed, earlier=earlier)
         return decision
 
@@ -290,13 +325,3 @@ async def _advance(
     is_done = settled == batch.counts.total and not waiting
     stage = BatchStage.COMPLETED if is_done else BatchStage.RUNNING
     return await statements.advance(batch.id, stage, position=position, new=new)
-
-
-def _text(batch: TransferBatch, decision: ChunkDecision) -> ChunkText:
-    return chunk_text(
-        batch.tenant_id,
-        batch.id,
-        decision.transfers,
-        decision.entries,
-        moment=decision.moment.isoformat(),
-    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from domain.accounts import Balance
 from domain.batches import BatchRow, RowStatus
@@ -47,7 +46,6 @@ class DecidedTransfer:
 
     order: TransferOrder
     failure: Failure | None
-    effective_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,6 @@ class DecidedEntry:
     order: TransferOrder
     direction: EntryDirection
     balance: Balance
-    effective_at: datetime
 
 
 @dataclass(slots=True)
@@ -70,8 +67,6 @@ class ChunkDecision:
     ----------
     balances
         Locked; at first as they are in the database, then after every row that moves money.
-    moment
-        When a transfer counts that does not say so itself.
 
     Notes
     -----
@@ -80,7 +75,6 @@ class ChunkDecision:
     """
 
     balances: dict[AccountId, Balance]
-    moment: datetime
     transfers: list[DecidedTransfer] = field(default_factory=list)
     entries: list[DecidedEntry] = field(default_factory=list)
     outcomes: list[RowOutcome] = field(default_factory=list)
@@ -113,17 +107,16 @@ class ChunkDecision:
         return [self.balances[account_id] for account_id in sorted(self.touched)]
 
     def _move(self, row: BatchRow, order: TransferOrder) -> None:
-        effective_at = order.effective_at or self.moment
         source = self.balances[order.source_account_id]
         destination = self.balances[order.destination_account_id]
         refusal = refusal_of(order, source, destination)
         failure = None if refusal is None else Failure.of(refusal)
-        self.transfers.append(DecidedTransfer(order, failure, effective_at))
+        self.transfers.append(DecidedTransfer(order, failure))
         if failure is not None:
             self.outcomes.append(RowOutcome(row.position, RowStatus.FAILED, failure, order.id))
             return
-        self._enter(order, source, EntryDirection.DEBIT, effective_at)
-        self._enter(order, destination, EntryDirection.CREDIT, effective_at)
+        self._enter(order, source, EntryDirection.DEBIT)
+        self._enter(order, destination, EntryDirection.CREDIT)
         self.outcomes.append(RowOutcome(row.position, RowStatus.SUCCEEDED, None, order.id))
 
     def _enter(
@@ -131,15 +124,12 @@ class ChunkDecision:
         order: TransferOrder,
         balance: Balance,
         direction: EntryDirection,
-        effective_at: datetime,
     ) -> None:
         after = balance.after_entry(direction, order.money.amount_minor)
         self.balances[after.account_id] = after
         self.touched.add(after.account_id)
         self.entries.append(
-            DecidedEntry(
-                EntryId(new_uuid()), after.account_id, order, direction, after, effective_at
-            )
+            DecidedEntry(EntryId(new_uuid()), after.account_id, order, direction, after)
         )
 
 

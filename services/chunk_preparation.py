@@ -14,50 +14,75 @@ from services.identifiers import new_uuid
 from services.transfer_sides import identify_sides
 
 
-class _Directory:
-    """Accounts by every name that a reference can have, and settlement accounts by currency."""
+class Directory:
+    """Accounts by every name that a request can give them, as far as they have been looked up.
 
-    def __init__(self, accounts: Sequence[AccountIdentity]) -> None:
+    Notes
+    -----
+    What it knows of an account never changes. It lives as long as some chunks of one batch.
+    """
+
+    def __init__(self) -> None:
         self._by_name: dict[object, AccountIdentity] = {}
-        self._settlement: dict[str, AccountIdentity] = {}
+
+    def unknown(
+        self, requests: Sequence[TransferRequest]
+    ) -> tuple[set[AccountReference], set[str]]:
+        """Name the accounts, and the currencies of settlement accounts, that are to be found."""
+        references = set[AccountReference]()
+        currencies = set[str]()
+        for request in requests:
+            for name, reference in _sides(request):
+                if name not in self._by_name:
+                    if reference is None:
+                        currencies.add(request.money.currency)
+                    else:
+                        references.add(reference)
+        return references, currencies
+
+    def add(self, accounts: Sequence[AccountIdentity]) -> None:
+        """Take note of accounts that were found."""
         for account in accounts:
             self._by_name[account.id] = self._by_name[account.account_number] = account
             if account.external_id is not None:
                 self._by_name["external", account.external_id] = account
             if account.kind is AccountKind.SYSTEM:
-                self._settlement[account.currency] = account
+                self._by_name["settlement", account.currency] = account
 
-    def meant_by(self, request: TransferRequest) -> Iterator[AccountIdentity]:
+    def meant_by(self, request: TransferRequest) -> list[AccountIdentity]:
         """Give the accounts that a request may mean."""
-        for reference in (request.source, request.destination):
-            account = (
-                self._settlement.get(request.money.currency)
-                if reference is None
-                else self._by_name.get(_name(reference))
-            )
-            if account is not None:
-                yield account
+        found = (self._by_name.get(name) for name, _reference in _sides(request))
+        return [account for account in found if account is not None]
 
 
 def prepare_rows(
     tenant_id: TenantId,
     requests: Sequence[TransferRequest],
     rows: Sequence[BatchRow],
-    accounts: Sequence[AccountIdentity],
+    directory: Directory,
 ) -> list[PreparedRow]:
     """Check rows against the accounts that were found, as ``TransactionService.prepare`` does."""
-    directory = _Directory(accounts)
     return [
         _prepared(tenant_id, row, request, directory)
         for row, request in zip(rows, requests, strict=True)
     ]
 
 
+def _sides(request: TransferRequest) -> Iterator[tuple[object, AccountReference | None]]:
+    for reference in (request.source, request.destination):
+        if reference is None:
+            yield ("settlement", request.money.currency), None
+        elif reference.external_id is not None:
+            yield ("external", reference.external_id), reference
+        else:
+            yield reference.id or reference.account_number, reference
+
+
 def _prepared(
-    tenant_id: TenantId, row: BatchRow, request: TransferRequest, directory: _Directory
+    tenant_id: TenantId, row: BatchRow, request: TransferRequest, directory: Directory
 ) -> PreparedRow:
     try:
-        source, destination = identify_sides(request, list(directory.meant_by(request)))
+        source, destination = identify_sides(request, directory.meant_by(request))
     except DomainError as refusal:
         return PreparedRow(row, None, refusal)
     order = TransferOrder(
@@ -74,9 +99,3 @@ def _prepared(
         effective_at=request.effective_at,
     )
     return PreparedRow(row, order, None)
-
-
-def _name(reference: AccountReference) -> object:
-    if reference.external_id is not None:
-        return "external", reference.external_id
-    return reference.id or reference.account_number

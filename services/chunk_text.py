@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from domain.batches import BatchRow
@@ -14,36 +14,31 @@ from services.chunk_decision import DecidedEntry, DecidedTransfer
 _NO_METADATA: Final = "{}"
 
 
-@dataclass(frozen=True, slots=True)
 class ChunkText:
-    """Rows for the columns that ``persistence.batch_statements`` names."""
-
-    transfers: bytes
-    events: bytes
-    entries: bytes
-
-
-def chunk_text(
-    tenant_id: TenantId,
-    batch_id: BatchId,
-    transfers: Sequence[DecidedTransfer],
-    entries: Sequence[DecidedEntry],
-    *,
-    moment: str,
-) -> ChunkText:
-    """Write transfers with their events, and entries.
+    """Writes what a decided chunk comes to, for the columns of ``persistence.batch_statements``.
 
     Parameters
     ----------
     moment
-        When transfers are completed, as PostgreSQL reads it.
+        When its transfers are completed.
     """
-    tenant, batch = str(tenant_id), str(batch_id)
-    return ChunkText(
-        transfers=copied_rows(_transfer(tenant, batch, moment, each) for each in transfers),
-        events=copied_rows(_event(tenant, moment, each) for each in transfers),
-        entries=copied_rows(_entry(tenant, each) for each in entries),
-    )
+
+    def __init__(self, tenant_id: TenantId, batch_id: BatchId, moment: datetime) -> None:
+        self._tenant = str(tenant_id)
+        self._batch = str(batch_id)
+        self._moment = moment.isoformat()
+
+    def transfers(self, decided: Sequence[DecidedTransfer]) -> bytes:
+        """Write transfers."""
+        return copied_rows([_transfer(self._tenant, self._batch, self._moment, d) for d in decided])
+
+    def events(self, decided: Sequence[DecidedTransfer]) -> bytes:
+        """Write the one event of each transfer: it is accepted and comes to its end at once."""
+        return copied_rows([_event(self._tenant, self._moment, each) for each in decided])
+
+    def entries(self, decided: Sequence[DecidedEntry]) -> bytes:
+        """Write entries."""
+        return copied_rows([_entry(self._tenant, self._moment, each) for each in decided])
 
 
 def staged_row(row: BatchRow) -> str:
@@ -105,7 +100,7 @@ def _event(tenant: str, moment: str, decided: DecidedTransfer) -> Sequence[str]:
     return str(decided.order.id), "1", tenant, Step.BATCH.value, stage.value, cause, moment
 
 
-def _entry(tenant: str, entry: DecidedEntry) -> Sequence[str]:
+def _entry(tenant: str, moment: str, entry: DecidedEntry) -> Sequence[str]:
     order, balance = entry.order, entry.balance
     return (
         str(entry.id),
@@ -117,5 +112,5 @@ def _entry(tenant: str, entry: DecidedEntry) -> Sequence[str]:
         str(order.money.amount_minor),
         order.money.currency,
         str(balance.posted_minor),
-        entry.effective_at.isoformat(),
+        moment if order.effective_at is None else order.effective_at.isoformat(),
     )

@@ -11,6 +11,8 @@ from persistence.database import UnitOfWork
 
 CREATE_TRANSFER: Final = "transfer.create"
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
 
 class IdempotencyService:
     """Finds and takes idempotency keys inside a caller's unit of work."""
@@ -77,5 +79,4 @@ def fingerprint_of(request: TransferRequest, *, source: AccountId, destination: 
         "metadata": request.metadata,
         "effective_at": request.effective_at.isoformat() if request.effective_at else None,
     }
-    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).digest()
+    return hashlib.sha256(_CANONICAL.encode(meaning).encode()).digest()

@@ -1,4 +1,8 @@
-"""Batches of transfers with their rows, and a cheaper check of idempotency keys."""
+"""Batches of transfers with their rows, and the ledger's rules at less cost for many entries.
+
+What an entry refers to, and whether debits equal credits, is judged once a statement and not thrice
+a row. Transfers and accounts never go away, so that a check at insert is enough.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,11 +19,115 @@ depends_on = None
 KEY_SHAPE = "octet_length(key) BETWEEN 1 AND 200 AND key ~ '^[!-~]+$'"
 EARLIER_KEY_SHAPE = "key ~ '^[!-~]{1,200}$'"
 
+REFUSE_ACCOUNT_CHANGE = """
+CREATE FUNCTION refuse_account_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'account % is there for ever: % is refused', OLD.id, TG_OP
+        USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+END
+$$
+"""
+
+# Named as the foreign keys that it stands for; looked up one by one, for a join may be planned to
+# read a whole table. A statement that leaves a transfer unbalanced is
+# noted, to be judged at commit: a posting may take several.
+REQUIRE_KNOWN_ENTRIES = """
+CREATE FUNCTION require_known_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    wrong record;
+    broken text;
+BEGIN
+    SELECT entry.id INTO wrong
+    FROM added AS entry
+    WHERE (SELECT id FROM transfers WHERE id = entry.transfer_id) IS NULL
+    LIMIT 1;
+    IF FOUND THEN
+        broken := 'ledger_entries_transfer';
+    ELSE
+        SELECT entry.id INTO wrong
+        FROM added AS entry
+        WHERE (SELECT id FROM accounts WHERE id = entry.account_id
+            AND tenant_id = entry.tenant_id AND currency = entry.currency) IS NULL
+        LIMIT 1;
+        IF FOUND THEN
+            broken := 'ledger_entries_account';
+        END IF;
+    END IF;
+    IF broken IS NOT NULL THEN
+        RAISE EXCEPTION 'entry % refers to what is not there', wrong.id
+            USING ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = broken;
+    END IF;
+    INSERT INTO unbalanced_postings (tenant_id, transfer_id)
+    SELECT DISTINCT tenant_id, transfer_id FROM added
+    GROUP BY tenant_id, transfer_id, currency
+    HAVING sum(CASE direction WHEN 'CREDIT' THEN amount_minor ELSE -amount_minor END) <> 0;
+    RETURN NULL;
+END
+$$
+"""
+
+REQUIRE_BALANCED_POSTING = """
+CREATE FUNCTION require_balanced_posting() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM ledger_entries
+        WHERE transfer_id = NEW.transfer_id
+        GROUP BY currency
+        HAVING sum(CASE direction WHEN 'CREDIT' THEN amount_minor ELSE -amount_minor END) <> 0
+    ) THEN
+        RAISE EXCEPTION 'debits and credits of transfer % differ', NEW.transfer_id
+            USING ERRCODE = 'check_violation', TABLE = 'ledger_entries', CONSTRAINT = TG_NAME;
+    END IF;
+    DELETE FROM unbalanced_postings WHERE transfer_id = NEW.transfer_id;
+    RETURN NULL;
+END
+$$
+"""
+
+FUNCTIONS = {
+    "refuse_account_change": REFUSE_ACCOUNT_CHANGE,
+    "require_known_entries": REQUIRE_KNOWN_ENTRIES,
+    "require_balanced_posting": REQUIRE_BALANCED_POSTING,
+}
+TRIGGERS = {
+    ("accounts", "accounts_kept"): """
+CREATE TRIGGER accounts_kept BEFORE DELETE OR UPDATE OF id, tenant_id, currency ON accounts
+FOR EACH ROW EXECUTE FUNCTION refuse_account_change()
+""",
+    ("ledger_entries", "ledger_entries_known"): """
+CREATE TRIGGER ledger_entries_known AFTER INSERT ON ledger_entries
+REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION require_known_entries()
+""",
+    ("unbalanced_postings", "ledger_entries_balanced"): """
+CREATE CONSTRAINT TRIGGER ledger_entries_balanced AFTER INSERT ON unbalanced_postings
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_balanced_posting()
+""",
+}
+# As revision 0002 made it.
+EARLIER_BALANCED = """
+CREATE CONSTRAINT TRIGGER ledger_entries_balanced AFTER INSERT ON ledger_entries
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_balanced_transfer()
+"""
+
 
 def upgrade() -> None:
     """Bring the schema up to this revision."""
     set_timeouts()
     _check_keys(KEY_SHAPE)
+    op.create_table(
+        "unbalanced_postings",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("transfer_id", sa.Uuid(), nullable=False),
+    )
+    op.execute("DROP TRIGGER ledger_entries_balanced ON ledger_entries")
+    for definition in FUNCTIONS.values():
+        op.execute(definition)
+    for (table, trigger), definition in TRIGGERS.items():
+        op.execute(definition)
+        op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
+    op.drop_constraint("ledger_entries_transfer", "ledger_entries")
+    op.drop_constraint("ledger_entries_account", "ledger_entries")
     op.create_table(
         "transfer_batches",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -156,6 +264,23 @@ def downgrade() -> None:
     op.drop_table("transfer_batch_rows")
     op.drop_table("transfer_batches")
     _check_keys(EARLIER_KEY_SHAPE)
+    for table, trigger in TRIGGERS:
+        op.execute(f"DROP TRIGGER {trigger} ON {table}")
+    for function in FUNCTIONS:
+        op.execute(f"DROP FUNCTION {function}()")
+    op.drop_table("unbalanced_postings")
+    op.execute(EARLIER_BALANCED)
+    op.execute("ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_entries_balanced")
+    op.create_foreign_key(
+        "ledger_entries_account",
+        "ledger_entries",
+        "accounts",
+        ["account_id", "tenant_id", "currency"],
+        ["id", "tenant_id", "currency"],
+    )
+    op.create_foreign_key(
+        "ledger_entries_transfer", "ledger_entries", "transfers", ["transfer_id"], ["id"]
+    )
 
 
 def _check_keys(shape: str) -> None:

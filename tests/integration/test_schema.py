@@ -213,6 +213,8 @@ FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
     ("ledger_entries_account", "ledger_entries", {"tenant_id": OTHER_TENANT}),
 ]
 # Targets of composite foreign keys: their primary key is violated first.
+# Held by a trigger, once a statement.
+TRIGGERED = {"ledger_entries_transfer", "ledger_entries_account"}
 IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"}
 
 
@@ -230,9 +232,9 @@ async def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
 
 def test_every_rule_that_is_declared_has_its_wrong_row() -> None:
     tables = metadata.sorted_tables
-    rules = {str(rule.name) for table in tables for rule in table.constraints}
+    rules = {str(rule.name) for table in tables for rule in table.constraints if rule.name}
     unique = {str(index.name) for table in tables for index in table.indexes if index.unique}
-    assert (rules | unique) - IMPLIED == WRONG_ROWS.keys()
+    assert (rules | unique) - IMPLIED == WRONG_ROWS.keys() - TRIGGERED
 
 
 CHANGES_OF_HISTORY = [
@@ -248,6 +250,9 @@ CHANGES_OF_HISTORY = [
     ("DELETE FROM transfers WHERE state = 'PROCESSING'", "transfers_kept"),
     ("DELETE FROM transfers", "transfers_kept"),
     ("TRUNCATE transfers CASCADE", "transfers_not_truncated"),
+    ("DELETE FROM accounts", "accounts_kept"),
+    ("UPDATE accounts SET currency = 'USD'", "accounts_kept"),
+    ("TRUNCATE accounts CASCADE", "transfers_not_truncated"),
 ]
 
 
@@ -449,5 +454,5 @@ async def test_a_server_that_is_not_there_makes_the_database_unavailable() -> No
 
 def test_the_small_ledger_has_a_row_of_every_table() -> None:
     tables = {table for table, _row in LEDGER} | {"ledger_entries"}
-    assert tables == set(metadata.tables)
+    assert tables | {"unbalanced_postings"} == set(metadata.tables)
     assert RIGHT_ROWS.keys() == set(metadata.tables)

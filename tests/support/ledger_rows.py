@@ -220,6 +220,7 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "balances": _balance(EMPTY),
     "idempotency_keys": _key("new"),
     "transfers": _transfer(NEW, "free", metadata=Jsonb({"a": 1})),
+    "unbalanced_postings": {"tenant_id": TENANT, "transfer_id": DONE},
     "transfer_batches": _batch(NEW, "free-batch"),
     "transfer_batch_rows": _batch_row(2),
     "holds": _hold(NEW, DONE),
