@@ -3,11 +3,10 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Sequence
-from enum import StrEnum
 from typing import Final
 
 from api.batch_schemas import BatchRowView
-from domain.batches import BatchRow
+from domain.batches import BatchRow, ResultFormat
 
 COLUMNS: Final = (
     "position",
@@ -22,13 +21,6 @@ COLUMNS: Final = (
     "amount",
     "currency",
 )
-
-
-class ResultFormat(StrEnum):
-    """How a result is written."""
-
-    CSV = "csv"
-    NDJSON = "ndjson"
 
 
 async def result_pieces(

@@ -62,6 +62,7 @@ class BatchCountsView(BaseModel):
     total: int
     pending: int
     succeeded: int
+    replayed: int = Field(description="of those that succeeded: done before, nothing moved now")
     failed: int
     rejected: int
     cancelled: int
@@ -164,6 +165,7 @@ def _fields(batch: TransferBatch) -> dict[str, Any]:
             total=counts.total,
             pending=counts.pending,
             succeeded=counts.succeeded,
+            replayed=counts.replayed,
             failed=counts.failed,
             rejected=counts.rejected,
             cancelled=counts.cancelled,

@@ -7,7 +7,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import accounts, demo, dev, importing, keys, servers, transfers, users, verify
+from cli import accounts, batches, demo, dev, importing, keys, servers, transfers, users, verify
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
 from domain.errors import DomainError
@@ -70,6 +70,7 @@ def make_app() -> typer.Typer:
         ("keys", _SERVERS, keys.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
+        ("batches", _CLIENTS, batches.app),
     ):
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app

@@ -40,6 +40,13 @@ class RowStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class ResultFormat(StrEnum):
+    """How a result is written."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
 _STATE_OF_STAGE: Final = MappingProxyType(
     {
         BatchStage.STAGED: ProcessState.PROCESSING,
@@ -82,10 +89,17 @@ class BatchOrder:
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """How many rows have come to which outcome."""
+    """How many rows have come to which outcome.
+
+    Parameters
+    ----------
+    replayed
+        Among those that succeeded, the rows whose key stood for a transfer before: nothing moved.
+    """
 
     total: int
     succeeded: int = 0
+    replayed: int = 0
     failed: int = 0
     rejected: int = 0
     cancelled: int = 0

@@ -165,7 +165,8 @@ _ADVANCE: Final = """
 UPDATE transfer_batches SET
     state = %(state)s, stage = %(stage)s, position = %(position)s,
     failure_code = %(failure_code)s, failure_message = %(failure_message)s,
-    succeeded_rows = succeeded_rows + %(succeeded)s, failed_rows = failed_rows + %(failed)s,
+    succeeded_rows = succeeded_rows + %(succeeded)s,
+    replayed_rows = replayed_rows + %(replayed)s, failed_rows = failed_rows + %(failed)s,
     rejected_rows = rejected_rows + %(rejected)s, cancelled_rows = cancelled_rows + %(cancelled)s,
     started_at = coalesce(started_at, now()), updated_at = now(),
     completed_at = CASE WHEN %(state)s <> 'PROCESSING' THEN now() END
@@ -196,6 +197,7 @@ class RowOutcome:
     status: RowStatus
     failure: Failure | None
     transfer_id: TransferId | None
+    is_replay: bool = False
 
 
 class BatchStatements:
@@ -351,6 +353,7 @@ class BatchStatements:
         *,
         position: int,
         new: Mapping[RowStatus, int],
+        replayed: int = 0,
         failure: Failure | None = None,
     ) -> TransferBatch:
         """Write how far a locked batch has come, with the new outcomes of its rows."""
@@ -364,6 +367,7 @@ class BatchStatements:
                 "failure_code": failure and failure.code,
                 "failure_message": failure and failure.message,
                 "succeeded": new.get(RowStatus.SUCCEEDED, 0),
+                "replayed": replayed,
                 "failed": new.get(RowStatus.FAILED, 0),
                 "rejected": new.get(RowStatus.REJECTED, 0),
                 "cancelled": new.get(RowStatus.CANCELLED, 0),

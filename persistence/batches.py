@@ -141,6 +141,7 @@ def batch_from(row: RowMapping | Mapping[str, Any]) -> TransferBatch:
         counts=RowCounts(
             total=row["total_rows"],
             succeeded=row["succeeded_rows"],
+            replayed=row["replayed_rows"],
             failed=row["failed_rows"],
             rejected=row["rejected_rows"],
             cancelled=row["cancelled_rows"],

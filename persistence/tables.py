@@ -414,6 +414,7 @@ transfer_batches: Final = Table(
     Column("total_rows", Integer, nullable=False),
     Column("position", Integer, nullable=False, server_default=text("0")),
     Column("succeeded_rows", Integer, nullable=False, server_default=text("0")),
+    Column("replayed_rows", Integer, nullable=False, server_default=text("0")),
     Column("failed_rows", Integer, nullable=False, server_default=text("0")),
     Column("rejected_rows", Integer, nullable=False, server_default=text("0")),
     Column("cancelled_rows", Integer, nullable=False, server_default=text("0")),
@@ -448,8 +449,9 @@ transfer_batches: Final = Table(
     ),
     CheckConstraint(f"total_rows BETWEEN 1 AND {BATCH_ROWS_MAXIMUM}", name="transfer_batches_size"),
     CheckConstraint(
-        "position BETWEEN 0 AND total_rows AND least(succeeded_rows, failed_rows, rejected_rows,"
-        " cancelled_rows) >= 0 AND succeeded_rows + failed_rows + rejected_rows + cancelled_rows"
+        "position BETWEEN 0 AND total_rows AND least(replayed_rows, failed_rows, rejected_rows,"
+        " cancelled_rows) >= 0 AND replayed_rows <= succeeded_rows"
+        " AND succeeded_rows + failed_rows + rejected_rows + cancelled_rows"
         " BETWEEN CASE state WHEN 'PROCESSING' THEN 0 ELSE total_rows END AND total_rows",
         name="transfer_batches_rows_counted",
     ),

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -20,6 +20,9 @@ Document: TypeAlias = dict[str, Any]
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = WAIT_SECONDS_MAXIMUM + 15.0
 """A little more than the longest wait that a request can ask for."""
+
+BATCH_READ_SECONDS: Final = 300.0
+"""A batch's rows are read, checked and recorded before the answer."""
 
 PASSING_STATUSES: Final = frozenset(
     {
@@ -159,7 +162,7 @@ class ApiClient:
         self._retries = retries
         self._on_retry = on_retry
 
-    async def get(self, path: str, **parameters: str | int | None) -> Answer:
+    async def get(self, path: str, **parameters: str | int | Sequence[str] | None) -> Answer:
         """Read something; parameters that are ``None`` are left out."""
         given = {name: value for name, value in parameters.items() if value is not None}
         return await self._send("GET", path, params=given)
@@ -180,15 +183,54 @@ class ApiClient:
         prefer
             ``wait=<seconds>`` or ``respond-async``.
         """
-        if not _IDEMPOTENCY_KEY.fullmatch(key):
-            # A header cannot carry it, so that the API could not refuse it by itself.
-            raise local_problem(
-                "idempotency_key_invalid",
-                f"The idempotency key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
-                f"characters, and {key!r} is not.",
-            )
+        _require_key(key)
         headers = {"Idempotency-Key": key} | ({"Prefer": prefer} if prefer else {})
         return await self._send("POST", "/v1/transfers", json=body, headers=headers)
+
+    async def batch(
+        self,
+        content: bytes,
+        *,
+        media_type: str,
+        key: str,
+        prefer: str | None = None,
+        **parameters: str | None,
+    ) -> Answer:
+        """Ask for a batch of transfers; 202 where not every row has its outcome."""
+        _require_key(key)
+        headers = {"Idempotency-Key": key, "Content-Type": media_type}
+        headers |= {"Prefer": prefer} if prefer else {}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return await self._send(
+            "POST",
+            "/v1/transfer-batches",
+            content=content,
+            headers=headers,
+            params=given,
+            timeout=httpx.Timeout(BATCH_READ_SECONDS, connect=CONNECT_SECONDS),
+        )
+
+    async def download(self, path: str, **parameters: str) -> AsyncIterator[bytes]:
+        """Read a body of any size, piece by piece.
+
+        Raises
+        ------
+        ApiProblem
+            The API refuses.
+        ApiUnavailable
+            It does not answer, or not to the end.
+        """
+        try:
+            async with self._http.stream("GET", path, params=parameters) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise _problem(response)
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.TransportError as error:
+            raise ApiUnavailable(
+                f"{self._http.base_url} does not answer: {str(error) or type(error).__name__}"
+            ) from error
 
     async def account(self, reference: str) -> Document:
         """Read an account by its UUID, its account number or ``ext:<external_id>``."""
@@ -255,6 +297,16 @@ def local_problem(code: str, detail: str) -> ApiProblem:
     status = HTTPStatus.BAD_REQUEST
     document = {"status": int(status), "code": code, "detail": detail}
     return ApiProblem(status, code, detail, document=document)
+
+
+def _require_key(key: str) -> None:
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        # A header cannot carry it, so that the API could not refuse it by itself.
+        raise local_problem(
+            "idempotency_key_invalid",
+            f"The idempotency key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
+            f"characters, and {key!r} is not.",
+        )
 
 
 def _answer(response: httpx.Response) -> Answer:

@@ -324,4 +324,5 @@ async def _advance(
     settled = batch.counts.settled + new.total()
     is_done = settled == batch.counts.total and not waiting
     stage = BatchStage.COMPLETED if is_done else BatchStage.RUNNING
-    return await statements.advance(batch.id, stage, position=position, new=new)
+    replayed = sum(o.is_replay and o.status is RowStatus.SUCCEEDED for o in outcomes)
+    return await statements.advance(batch.id, stage, position=position, new=new, replayed=replayed)

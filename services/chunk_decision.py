@@ -177,4 +177,4 @@ def row_of_transfer(row: BatchRow, transfer: Transfer) -> RowOutcome:
         unfinished = Failure.of(TransferUnfinished(row.idempotency_key))
         return RowOutcome(row.position, RowStatus.PENDING, unfinished, transfer.id)
     status = RowStatus.FAILED if transfer.failure else RowStatus.SUCCEEDED
-    return RowOutcome(row.position, status, transfer.failure, transfer.id)
+    return RowOutcome(row.position, status, transfer.failure, transfer.id, is_replay=True)

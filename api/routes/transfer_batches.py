@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 from api.auth import TransfersReader, TransfersWriter
 from api.batch_intake import BatchSubmission
 from api.batch_reading import MalformedBody
-from api.batch_results import ResultFormat, result_pieces
+from api.batch_results import result_pieces
 from api.batch_schemas import (
     BatchCreate,
     BatchDetailView,
@@ -33,7 +33,7 @@ from api.parameters import (
 from api.problems import problem_response
 from api.responses import answer, answer_page, problems
 from api.schemas import ListView
-from domain.batches import RowStatus
+from domain.batches import ResultFormat, RowStatus
 
 router = APIRouter(prefix="/v1/transfer-batches", tags=["transfer batches"])
 

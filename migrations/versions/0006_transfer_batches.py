@@ -146,6 +146,7 @@ def upgrade() -> None:
             for name in (
                 "position",
                 "succeeded_rows",
+                "replayed_rows",
                 "failed_rows",
                 "rejected_rows",
                 "cancelled_rows",
@@ -196,8 +197,9 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("total_rows BETWEEN 1 AND 100000", name="transfer_batches_size"),
         sa.CheckConstraint(
-            "position BETWEEN 0 AND total_rows AND least(succeeded_rows, failed_rows,"
-            " rejected_rows, cancelled_rows) >= 0 AND succeeded_rows + failed_rows"
+            "position BETWEEN 0 AND total_rows AND least(replayed_rows, failed_rows,"
+            " rejected_rows, cancelled_rows) >= 0 AND replayed_rows <= succeeded_rows"
+            " AND succeeded_rows + failed_rows"
             " + rejected_rows + cancelled_rows"
             " BETWEEN CASE state WHEN 'PROCESSING' THEN 0 ELSE total_rows END AND total_rows",
             name="transfer_batches_rows_counted",

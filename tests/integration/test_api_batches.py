@@ -14,6 +14,7 @@ async def test_a_batch_moves_the_money_of_its_rows_in_their_order(tenant: Client
         "total": 3,
         "pending": 0,
         "succeeded": 2,
+        "replayed": 0,
         "failed": 1,
         "rejected": 0,
         "cancelled": 0,

@@ -13,6 +13,7 @@ GROUPS = {
     "keys": ("create", "list", "revoke"),
     "users": ("create", "list"),
     "accounts": ("create", "list"),
+    "batches": ("create", "show", "list", "rows", "result", "cancel"),
 }
 
 
