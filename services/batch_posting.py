@@ -91,6 +91,11 @@ class _Lookahead:
 class BatchPostingService:
     """Posts the rows of batches.
 
+    Parameters
+    ----------
+    chunk_rows
+        Rows that are posted in one transaction.
+
     Notes
     -----
     A chunk's transaction locks the batch first, so that of two attempts only one posts it, then all
@@ -98,8 +103,9 @@ class BatchPostingService:
     single transfers do, which may run beside it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, chunk_rows: int = BATCH_CHUNK_ROWS) -> None:
         self._database = database
+        self._chunk_rows = chunk_rows
 
     async def post(
         self,
@@ -169,7 +175,7 @@ class BatchPostingService:
 
     async def _prepare(self, batch: TransferBatch, after: int, directory: Directory) -> _Chunk:
         """Read the next rows, and find out what they mean; nothing is locked."""
-        limit = BATCH_ATOMIC_ROWS_MAXIMUM if batch.is_atomic else BATCH_CHUNK_ROWS
+        limit = BATCH_ATOMIC_ROWS_MAXIMUM if batch.is_atomic else self._chunk_rows
         if after == batch.counts.total:
             return _Chunk(after, ())
         async with self._database.batching() as statements:
