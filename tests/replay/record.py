@@ -1,23 +1,25 @@
 """Record the histories that the replay tests hold workflows against.
 
-Run `python -m tests.replay.record` after a change of a workflow that is meant to be a new version,
-and keep the old files as long as such workflows may run.
+Run `python -m tests.replay.record` (with `batches` for those alone) after a change of a workflow
+that is meant to be a new version, and keep the old files as long as such workflows may run.
 """
 
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from persistence.database import Database
 from runtime.composition import Services, make_services
 from runtime.temporal import connect
+from tests.replay.batch_scenarios import record_batches
 from tests.support.postgres import postgres_server
 from tests.support.temporal import temporal_server
 from tests.support.wallets import Wallets, make_wallets, reference
@@ -29,8 +31,15 @@ LEFT_OUT = {"stackTrace", "identity", "binaryChecksum"}
 Hook = Callable[[], Awaitable[None]]
 
 
+async def write(name: str, handle: WorkflowHandle[Any, Any]) -> None:
+    """Write the history of a workflow."""
+    history = _cleaned((await handle.fetch_history()).to_json_dict())
+    path = HISTORIES / f"{name}.json"
+    path.write_text(json.dumps(history, indent=1) + "\n")
+
+
 async def record(services: Services, client: Client) -> None:
-    """Run each scenario once and write its history."""
+    """Run each scenario of a transfer once and write its history."""
 
     def failing(times: int) -> Hook:
         left = [times]
@@ -57,9 +66,7 @@ async def record(services: Services, client: Client) -> None:
         )
         handle = client.get_workflow_handle(wallets.workflow_id)
         await handle.result()
-        history = _cleaned((await handle.fetch_history()).to_json_dict())
-        path = HISTORIES / f"transfer-{name}.json"
-        path.write_text(json.dumps(history, indent=1) + "\n")
+        await write(f"transfer-{name}", handle)
         await workers.stop()
 
     await run("fast", await make_wallets(services))
@@ -97,7 +104,10 @@ async def main() -> None:
         database = Database.at(url)
         opened.push_async_callback(database.close)
         client = await connect(temporal.address, temporal.namespace)
-        await record(make_services(database), client)
+        services = make_services(database)
+        if "batches" not in sys.argv[1:]:
+            await record(services, client)
+        await record_batches(services, client, lambda name, run: write(f"batch-{name}", run))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.contracts import TransferInput, TransferProgress, TransferSteps
 from workflows.transfer import DURABLE_ATTEMPT_TIMEOUT, TransferWorkflow
+from workflows.transfer_batch import TransferBatchWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
@@ -22,13 +23,15 @@ def history(path: Path) -> WorkflowHistory:
 def test_there_are_histories_of_every_way_a_transfer_can_go() -> None:
     assert {path.stem for path in HISTORIES} >= {
         f"transfer-{name}" for name in ("fast", "refused", "durable", "compensated", "cancelled")
-    }
+    } | {f"batch-{name}" for name in ("posted", "retried", "cancelled", "signalled")}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_transfer_replays(path: Path, runner: str) -> None:
-    replayer = Replayer(workflows=[TransferWorkflow], workflow_runner=RUNNERS[runner]())
+    replayer = Replayer(
+        workflows=[TransferWorkflow, TransferBatchWorkflow], workflow_runner=RUNNERS[runner]()
+    )
 
     result = await replayer.replay_workflow(history(path), raise_on_replay_failure=False)
 
