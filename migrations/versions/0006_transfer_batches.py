@@ -1,7 +1,7 @@
 """Batches of transfers with their rows, and the ledger's rules at less cost for many entries.
 
-What an entry refers to, and whether debits equal credits, is judged once a statement and not thrice
-a row. Transfers and accounts never go away, so that a check at insert is enough.
+What an entry and a transfer refer to, and whether debits equal credits, is judged once a statement
+and not several times a row. What they refer to never goes away: a check at insert is enough.
 """
 
 import sqlalchemy as sa
@@ -19,10 +19,10 @@ depends_on = None
 KEY_SHAPE = "octet_length(key) BETWEEN 1 AND 200 AND key ~ '^[!-~]+$'"
 EARLIER_KEY_SHAPE = "key ~ '^[!-~]{1,200}$'"
 
-REFUSE_ACCOUNT_CHANGE = """
-CREATE FUNCTION refuse_account_change() RETURNS trigger LANGUAGE plpgsql AS $$
+REFUSE_LOSS = """
+CREATE FUNCTION refuse_loss() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'account % is there for ever: % is refused', OLD.id, TG_OP
+    RAISE EXCEPTION '% of % is there for ever: % is refused', OLD.id, TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
 END
 $$
@@ -66,6 +66,39 @@ END
 $$
 """
 
+REQUIRE_KNOWN_SIDES = """
+CREATE FUNCTION require_known_sides() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT transfer.id, CASE
+        WHEN destination.id IS NULL THEN 'transfers_destination'
+        WHEN source.id IS NULL THEN 'transfers_source'
+        WHEN claimed.key IS NULL THEN 'transfers_key_claimed'
+        ELSE 'transfers_batch' END AS broken INTO wrong
+    FROM added AS transfer
+    LEFT JOIN LATERAL (SELECT id FROM accounts WHERE id = transfer.source_account_id
+        AND tenant_id = transfer.tenant_id AND currency = transfer.currency LIMIT 1)
+        AS source ON true
+    LEFT JOIN LATERAL (SELECT id FROM accounts WHERE id = transfer.destination_account_id
+        AND tenant_id = transfer.tenant_id AND currency = transfer.currency LIMIT 1)
+        AS destination ON true
+    LEFT JOIN LATERAL (SELECT key FROM idempotency_keys WHERE tenant_id = transfer.tenant_id
+        AND key = transfer.idempotency_key LIMIT 1) AS claimed ON true
+    WHERE source.id IS NULL OR destination.id IS NULL OR claimed.key IS NULL
+        OR (transfer.batch_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM transfer_batches WHERE id = transfer.batch_id OFFSET 0))
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'transfer % refers to what is not there', wrong.id
+            USING ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME,
+                CONSTRAINT = wrong.broken;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
 REQUIRE_BALANCED_POSTING = """
 CREATE FUNCTION require_balanced_posting() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -85,19 +118,37 @@ $$
 """
 
 FUNCTIONS = {
-    "refuse_account_change": REFUSE_ACCOUNT_CHANGE,
+    "refuse_loss": REFUSE_LOSS,
     "require_known_entries": REQUIRE_KNOWN_ENTRIES,
+    "require_known_sides": REQUIRE_KNOWN_SIDES,
     "require_balanced_posting": REQUIRE_BALANCED_POSTING,
 }
 TRIGGERS = {
     ("accounts", "accounts_kept"): """
 CREATE TRIGGER accounts_kept BEFORE DELETE OR UPDATE OF id, tenant_id, currency ON accounts
-FOR EACH ROW EXECUTE FUNCTION refuse_account_change()
+FOR EACH ROW EXECUTE FUNCTION refuse_loss()
+""",
+    ("accounts", "accounts_not_truncated"): """
+CREATE TRIGGER accounts_not_truncated BEFORE TRUNCATE ON accounts
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+""",
+    ("transfer_batches", "transfer_batches_kept"): """
+CREATE TRIGGER transfer_batches_kept BEFORE DELETE OR UPDATE OF id, tenant_id ON transfer_batches
+FOR EACH ROW EXECUTE FUNCTION refuse_loss()
+""",
+    ("transfer_batches", "transfer_batches_not_truncated"): """
+CREATE TRIGGER transfer_batches_not_truncated BEFORE TRUNCATE ON transfer_batches
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
 """,
     ("ledger_entries", "ledger_entries_known"): """
 CREATE TRIGGER ledger_entries_known AFTER INSERT ON ledger_entries
 REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION require_known_entries()
+""",
+    ("transfers", "transfers_known"): """
+CREATE TRIGGER transfers_known AFTER INSERT ON transfers
+REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION require_known_sides()
 """,
     ("unbalanced_postings", "ledger_entries_balanced"): """
 CREATE CONSTRAINT TRIGGER ledger_entries_balanced AFTER INSERT ON unbalanced_postings
@@ -120,14 +171,6 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
         sa.Column("transfer_id", sa.Uuid(), nullable=False),
     )
-    op.execute("DROP TRIGGER ledger_entries_balanced ON ledger_entries")
-    for definition in FUNCTIONS.values():
-        op.execute(definition)
-    for (table, trigger), definition in TRIGGERS.items():
-        op.execute(definition)
-        op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
-    op.drop_constraint("ledger_entries_transfer", "ledger_entries")
-    op.drop_constraint("ledger_entries_account", "ledger_entries")
     op.create_table(
         "transfer_batches",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -256,23 +299,47 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": "50"},
     )
     op.add_column("transfers", sa.Column("batch_id", sa.Uuid(), nullable=True))
-    op.create_foreign_key("transfers_batch", "transfers", "transfer_batches", ["batch_id"], ["id"])
+    op.execute("DROP TRIGGER ledger_entries_balanced ON ledger_entries")
+    for definition in FUNCTIONS.values():
+        op.execute(definition)
+    for (table, trigger), definition in TRIGGERS.items():
+        op.execute(definition)
+        op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
+    op.drop_constraint("ledger_entries_transfer", "ledger_entries")
+    op.drop_constraint("ledger_entries_account", "ledger_entries")
+    for rule in ("transfers_source", "transfers_destination", "transfers_key_claimed"):
+        op.drop_constraint(rule, "transfers")
 
 
 def downgrade() -> None:
     """Take the schema back to the revision before."""
     set_timeouts()
-    op.drop_column("transfers", "batch_id")
-    op.drop_table("transfer_batch_rows")
-    op.drop_table("transfer_batches")
-    _check_keys(EARLIER_KEY_SHAPE)
     for table, trigger in TRIGGERS:
         op.execute(f"DROP TRIGGER {trigger} ON {table}")
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION {function}()")
+    op.drop_column("transfers", "batch_id")
+    op.drop_table("transfer_batch_rows")
+    op.drop_table("transfer_batches")
     op.drop_table("unbalanced_postings")
+    _check_keys(EARLIER_KEY_SHAPE)
     op.execute(EARLIER_BALANCED)
     op.execute("ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_entries_balanced")
+    for side in ("source", "destination"):
+        op.create_foreign_key(
+            f"transfers_{side}",
+            "transfers",
+            "accounts",
+            [f"{side}_account_id", "tenant_id", "currency"],
+            ["id", "tenant_id", "currency"],
+        )
+    op.create_foreign_key(
+        "transfers_key_claimed",
+        "transfers",
+        "idempotency_keys",
+        ["tenant_id", "idempotency_key"],
+        ["tenant_id", "key"],
+    )
     op.create_foreign_key(
         "ledger_entries_account",
         "ledger_entries",

@@ -27,6 +27,7 @@ FIELDS = {
     "created_at",
     "updated_at",
     "completed_at",
+    "batch_id",
 }
 
 

@@ -214,7 +214,14 @@ FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
 ]
 # Targets of composite foreign keys: their primary key is violated first.
 # Held by a trigger, once a statement.
-TRIGGERED = {"ledger_entries_transfer", "ledger_entries_account"}
+TRIGGERED = {
+    "ledger_entries_transfer",
+    "ledger_entries_account",
+    "transfers_source",
+    "transfers_destination",
+    "transfers_key_claimed",
+    "transfers_batch",
+}
 IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"}
 
 
@@ -252,7 +259,10 @@ CHANGES_OF_HISTORY = [
     ("TRUNCATE transfers CASCADE", "transfers_not_truncated"),
     ("DELETE FROM accounts", "accounts_kept"),
     ("UPDATE accounts SET currency = 'USD'", "accounts_kept"),
-    ("TRUNCATE accounts CASCADE", "transfers_not_truncated"),
+    ("TRUNCATE accounts CASCADE", "accounts_not_truncated"),
+    ("DELETE FROM transfer_batches", "transfer_batches_kept"),
+    ("UPDATE transfer_batches SET id = uuidv7()", "transfer_batches_kept"),
+    ("TRUNCATE transfer_batches CASCADE", "transfer_batches_not_truncated"),
 ]
 
 
