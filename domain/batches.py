@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ from domain.ids import ApiKeyId, BatchId, TenantId, TransferId, batch_workflow_i
 from domain.money import Money
 from domain.states import ProcessState
 from domain.transfers import Failure, TransferRequest, TransferType
+
+REFERENCES_KEPT: Final = 10_000
+"""Names of accounts that are remembered as they were read: few accounts are in many rows."""
 
 
 class BatchStage(StrEnum):
@@ -198,5 +202,6 @@ class BatchRow:
         )
 
 
+@lru_cache(maxsize=REFERENCES_KEPT)
 def _reference(text: str | None) -> AccountReference | None:
     return None if text is None else AccountReference.parse(text)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from domain.batches import BatchStage, RowStatus, TransferBatch
 from domain.errors import BatchCancelled, BatchNotFound, BatchRejected, DomainError
@@ -23,8 +23,11 @@ from persistence.batch_statements import (
 from persistence.database import Database
 from services.chunk_decision import ChunkDecision, PreparedRow, row_of_transfer
 from services.chunk_preparation import Directory, prepare_rows
-from services.chunk_text import ChunkText
+from services.chunk_text import BlockText, ChunkText
 from services.idempotency import CREATE_TRANSFER
+
+BLOCK_ROWS: Final = 500
+"""Rows that are decided while those before them are written."""
 
 
 class _AtomicRefused(Exception):
@@ -216,45 +219,48 @@ class BatchPostingService:
         lookahead: "_Lookahead",
     ) -> TransferBatch:
         batch = locked.batch
-        decision = await self._decide(statements, locked, chunk.rows)
+        decision = await self._decision(statements, batch, chunk.rows)
+        text = ChunkText(batch.tenant_id, batch.id, locked.moment)
+
+        def decide(rows: Sequence[PreparedRow]) -> BlockText:
+            return text.of(decision.take(rows))
+
+        # An atomic batch is decided as a whole before anything of it is written.
+        size = len(chunk.rows) if batch.is_atomic else BLOCK_ROWS
+        decided = await asyncio.to_thread(decide, chunk.rows[:size])
         if batch.is_atomic and not all(
             outcome.status is RowStatus.SUCCEEDED for outcome in decision.outcomes
         ):
             raise _AtomicRefused(batch, decision.outcomes)
-        text = ChunkText(batch.tenant_id, batch.id, locked.moment)
-        transfers = await asyncio.to_thread(text.transfers, decision.transfers)
-        # From here on the work is PostgreSQL's, and this process has time for what comes next.
-        entries, _ = await asyncio.gather(
-            asyncio.to_thread(text.entries, decision.entries),
-            statements.copy("transfers", TRANSFER_COLUMNS, transfers),
-        )
+        # While PostgreSQL writes one block, this process decides the next.
+        for start in range(size, len(chunk.rows), size):
+            decided, _ = await asyncio.gather(
+                asyncio.to_thread(decide, chunk.rows[start : start + size]),
+                _copy(statements, decided),
+            )
         lookahead.begin(batch, chunk.last)
-        events = text.events(decision.transfers)
-        await statements.copy("transfer_events", EVENT_COLUMNS, events)
-        await statements.copy("ledger_entries", ENTRY_COLUMNS, entries)
+        await _copy(statements, decided)
         await statements.set_balances(decision.changed_balances())
         await statements.settle_rows(batch.id, decision.outcomes)
         return await _advance(statements, batch, chunk.last, decision.outcomes)
 
-    async def _decide(
-        self, statements: BatchStatements, locked: LockedBatch, rows: Sequence[PreparedRow]
+    async def _decision(
+        self, statements: BatchStatements, batch: TransferBatch, rows: Sequence[PreparedRow]
     ) -> ChunkDecision:
-        tenant_id = locked.batch.tenant_id
+        """Lock what the rows move and take their keys."""
         orders = [prepared.order for prepared in rows if prepared.order is not None]
         sides = {order.source_account_id for order in orders} | {
             order.destination_account_id for order in orders
         }
-        balances = await statements.lock_balances(tenant_id, sides)
+        balances = await statements.lock_balances(batch.tenant_id, sides)
         claimed = await statements.claim_keys(
-            tenant_id,
+            batch.tenant_id,
             {order.idempotency_key: order.fingerprint for order in orders},
             operation=CREATE_TRANSFER,
         )
         taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
-        earlier = await statements.transfers_of_keys(tenant_id, taken) if taken else {}
-        decision = ChunkDecision(balances)
-        await asyncio.to_thread(decision.take_all, rows, claimed=claimed, earlier=earlier)
-        return decision
+        earlier = await statements.transfers_of_keys(batch.tenant_id, taken) if taken else {}
+        return ChunkDecision(balances, claimed, earlier)
 
     async def _settle_waiting(
         self, statements: BatchStatements, batch: TransferBatch
@@ -317,6 +323,14 @@ class BatchPostingService:
         if locked is None:
             raise BatchNotFound(str(batch_id))
         return locked
+
+
+async def _copy(statements: BatchStatements, text: BlockText) -> None:
+    if text.transfers:
+        await statements.copy("transfers", TRANSFER_COLUMNS, text.transfers)
+        await statements.copy("transfer_events", EVENT_COLUMNS, text.events)
+    if text.entries:
+        await statements.copy("ledger_entries", ENTRY_COLUMNS, text.entries)
 
 
 async def _advance(

@@ -59,6 +59,14 @@ class DecidedEntry:
     balance: Balance
 
 
+@dataclass(frozen=True, slots=True)
+class DecidedBlock:
+    """What some rows that follow each other come to."""
+
+    transfers: Sequence[DecidedTransfer]
+    entries: Sequence[DecidedEntry]
+
+
 @dataclass(slots=True)
 class ChunkDecision:
     """What a chunk comes to.
@@ -67,6 +75,10 @@ class ChunkDecision:
     ----------
     balances
         Locked; at first as they are in the database, then after every row that moves money.
+    claimed
+        The keys that this transaction has taken.
+    earlier
+        The transfers of the other keys.
 
     Notes
     -----
@@ -75,32 +87,26 @@ class ChunkDecision:
     """
 
     balances: dict[AccountId, Balance]
-    transfers: list[DecidedTransfer] = field(default_factory=list)
-    entries: list[DecidedEntry] = field(default_factory=list)
+    claimed: set[str]
+    earlier: Mapping[str, Transfer]
     outcomes: list[RowOutcome] = field(default_factory=list)
     touched: set[AccountId] = field(default_factory=set)
+    _transfers: list[DecidedTransfer] = field(default_factory=list)
+    _entries: list[DecidedEntry] = field(default_factory=list)
 
-    def take_all(
-        self, rows: Sequence[PreparedRow], *, claimed: set[str], earlier: Mapping[str, Transfer]
-    ) -> None:
-        """Decide rows.
-
-        Parameters
-        ----------
-        claimed
-            The keys that this transaction has taken.
-        earlier
-            The transfers of the other keys.
-        """
+    def take(self, rows: Sequence[PreparedRow]) -> DecidedBlock:
+        """Decide the rows that are next."""
+        self._transfers, self._entries = [], []
         for prepared in rows:
             row, order = prepared.row, prepared.order
             if order is None:
                 self.outcomes.append(refused_row(row, prepared.refusal))
-            elif order.idempotency_key in claimed:
+            elif order.idempotency_key in self.claimed:
                 self._move(row, order)
             else:
-                transfer = earlier.get(order.idempotency_key)
+                transfer = self.earlier.get(order.idempotency_key)
                 self.outcomes.append(row_of_earlier(row, transfer, order.fingerprint))
+        return DecidedBlock(self._transfers, self._entries)
 
     def changed_balances(self) -> list[Balance]:
         """Give the balances that are to be written, in the order of their accounts' ids."""
@@ -111,7 +117,7 @@ class ChunkDecision:
         destination = self.balances[order.destination_account_id]
         refusal = refusal_of(order, source, destination)
         failure = None if refusal is None else Failure.of(refusal)
-        self.transfers.append(DecidedTransfer(order, failure))
+        self._transfers.append(DecidedTransfer(order, failure))
         if failure is not None:
             self.outcomes.append(RowOutcome(row.position, RowStatus.FAILED, failure, order.id))
             return
@@ -128,7 +134,7 @@ class ChunkDecision:
         after = balance.after_entry(direction, order.money.amount_minor)
         self.balances[after.account_id] = after
         self.touched.add(after.account_id)
-        self.entries.append(
+        self._entries.append(
             DecidedEntry(EntryId(new_uuid()), after.account_id, order, direction, after)
         )
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,13 +10,22 @@ from domain.batches import BatchRow
 from domain.ids import BatchId, TenantId
 from domain.states import Step, TransferStage, state_of
 from persistence.copy_text import NULL, copied, copied_bytes, copied_rows
-from services.chunk_decision import DecidedEntry, DecidedTransfer
+from services.chunk_decision import DecidedBlock, DecidedEntry, DecidedTransfer
 
 _NO_METADATA: Final = "{}"
 
 
+@dataclass(frozen=True, slots=True)
+class BlockText:
+    """Rows for the columns that ``persistence.batch_statements`` names."""
+
+    transfers: bytes
+    events: bytes
+    entries: bytes
+
+
 class ChunkText:
-    """Writes what a decided chunk comes to, for the columns of ``persistence.batch_statements``.
+    """Writes what a decided chunk comes to.
 
     Parameters
     ----------
@@ -28,17 +38,15 @@ class ChunkText:
         self._batch = str(batch_id)
         self._moment = moment.isoformat()
 
-    def transfers(self, decided: Sequence[DecidedTransfer]) -> bytes:
-        """Write transfers."""
-        return copied_rows([_transfer(self._tenant, self._batch, self._moment, d) for d in decided])
-
-    def events(self, decided: Sequence[DecidedTransfer]) -> bytes:
-        """Write the one event of each transfer: it is accepted and comes to its end at once."""
-        return copied_rows([_event(self._tenant, self._moment, each) for each in decided])
-
-    def entries(self, decided: Sequence[DecidedEntry]) -> bytes:
-        """Write entries."""
-        return copied_rows([_entry(self._tenant, self._moment, each) for each in decided])
+    def of(self, block: DecidedBlock) -> BlockText:
+        """Write a block. Each transfer has one event: it is accepted and at its end at once."""
+        tenant, moment = self._tenant, self._moment
+        decided = block.transfers
+        return BlockText(
+            transfers=copied_rows([_transfer(tenant, self._batch, moment, d) for d in decided]),
+            events=copied_rows([_event(tenant, moment, each) for each in decided]),
+            entries=copied_rows([_entry(tenant, moment, each) for each in block.entries]),
+        )
 
 
 def staged_row(row: BatchRow) -> str:
