@@ -108,7 +108,7 @@ class JsonRows:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 too_long = len(self._text) - self._at > BATCH_ROW_BYTES_MAXIMUM + PIECE_CHARACTERS
                 if isinstance(error, RecursionError) or too_long or not self._read_on():
                     raise MalformedBody from None
@@ -133,7 +133,7 @@ def ndjson_rows(file: IO[str]) -> Iterator[Any]:
         if not line.isspace():
             try:
                 yield json.loads(line)
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):
                 raise MalformedBody from None
 
 
@@ -161,7 +161,7 @@ def csv_rows(file: IO[str]) -> Iterator[Any]:
             if "metadata" in row:
                 row["metadata"] = json.loads(row["metadata"])
             yield row
-    except (csv.Error, json.JSONDecodeError, RecursionError):
+    except (csv.Error, ValueError, RecursionError):
         raise MalformedBody from None
 
 

@@ -107,7 +107,7 @@ async def measure_batches(
 
     async def run(contention: Contention, *, in_flight: int = 1) -> BatchRun:
         before = await _count(bench)
-        each = [await _send(bench, contention, rows, in_flight) for _ in range(rounds)]
+        each = [await send_batches(bench, contention, rows, in_flight) for _ in range(rounds)]
         reference_rate = statistics.mean([rates[-1], await reference()])
         speeds = [rows * in_flight / total for _, total in each]
         median = statistics.median(speeds)
@@ -141,7 +141,7 @@ async def measure_batches(
     return BatchResults(rates, runs, _memory(bench), idle)
 
 
-async def _send(
+async def send_batches(
     bench: BenchStack, contention: Contention, rows: int, in_flight: int
 ) -> tuple[float, float]:
     """Send batches at the same time; give the seconds to the last answer, and to the last outcome.

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
         FailureDetails,
         StopInput,
     )
+    from domain.batches import BatchStage
     from domain.errors import BatchCancelled
 
 STEP_TIMEOUT: Final = timedelta(minutes=5)
@@ -72,6 +73,11 @@ class TransferBatchWorkflow:
     def progress(self) -> BatchProgress | None:
         """Tell what the database said after the last step; nothing before the first."""
         return self._progress
+
+    @workflow.query
+    def stage(self) -> str:
+        """Tell how far the batch has come, as a transfer's workflow does."""
+        return self._progress.stage if self._progress else BatchStage.STAGED
 
     async def _post(self) -> BatchProgress:
         """Post some chunks, or stop; a cancel meanwhile is remembered, for a chunk may commit."""

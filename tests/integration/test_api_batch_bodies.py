@@ -137,6 +137,7 @@ async def test_no_more_mistakes_are_named_than_anyone_reads(tenant: Client) -> N
         '{"transfers": [], "transfers": []}',
         '{"transfers": [{"a": "' + "x" * 400_000,
         '{"transfers": ' + "[" * 100_000,
+        '{"transfers": [{"amount": ' + "9" * 5_000 + "}]}",
         b'{"transfers": [{"description": "\xff"}]}',
     ],
     ids=lambda text: repr(text)[:30],

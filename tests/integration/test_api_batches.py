@@ -46,6 +46,8 @@ async def test_a_row_ends_as_a_transfer_like_any_other(tenant: Client) -> None:
         ("DEBIT", 40),
         ("CREDIT", 60),
     ]
+    live = await tenant.get(f"/transfers/{transfer['id']}/workflow")
+    assert (live["workflow_id"], live["stage"]) == (workflow_id, "COMPLETED")
     events = (await tenant.get(f"/transfers/{transfer['id']}/events"))["data"]
     assert [event["stage"] for event in events] == ["COMPLETED"]
 
