@@ -22,7 +22,9 @@ async def test_search_attributes_and_the_reconciliation_are_set_up_once() -> Non
             await set_up_temporal(client)
             await set_up_temporal(client)
 
-            assert [await finds(client, name) for name in SEARCH_ATTRIBUTE_NAMES] == [0] * 6
+            assert [await finds(client, name) for name in SEARCH_ATTRIBUTE_NAMES] == [0] * len(
+                SEARCH_ATTRIBUTE_NAMES
+            )
             schedule = await client.get_schedule_handle(RECONCILIATION_ID).describe()
             assert not schedule.schedule.state.paused
         finally:
