@@ -1,4 +1,4 @@
-"""Transfers whose workflow is gone, brought to their one right end."""
+"""Transfers and batches whose workflow is gone, brought to their one right end."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -6,12 +6,18 @@ from typing import Final
 from temporalio import activity
 
 from activities.contracts import ReconciliationReport, ReconciliationSteps
-from domain.errors import WorkflowTerminated
+from domain.batches import BatchStage, TransferBatch
+from domain.errors import BatchWorkflowTerminated, WorkflowTerminated
 from domain.transfers import Failure
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.transactions import TransactionService
 
 IDLE_SECONDS: Final = 5.0
 """A transfer that moved more recently is left to its workflow."""
+
+NOT_FOUND: Final = "NOT_FOUND"
+"""What ``closed_status`` says where Temporal knows no such workflow."""
 
 ClosedStatus = Callable[[str], Awaitable[str | None]]
 """Tells how the workflow of an id was closed (or that it is lost); ``None`` while it runs."""
@@ -20,8 +26,19 @@ ClosedStatus = Callable[[str], Awaitable[str | None]]
 class ReconciliationActivities(ReconciliationSteps):
     """Compares the database's unfinished transfers with Temporal's workflows."""
 
-    def __init__(self, transactions: TransactionService, *, closed_status: ClosedStatus) -> None:
+    def __init__(
+        self,
+        transactions: TransactionService,
+        batches: BatchService,
+        batch_posting: BatchPostingService,
+        *,
+        closed_status: ClosedStatus,
+        start_batch: Callable[[TransferBatch], Awaitable[None]],
+    ) -> None:
         self._transactions = transactions
+        self._batches = batches
+        self._batch_posting = batch_posting
+        self._start_batch = start_batch
         self._closed_status = closed_status
 
     @activity.defn(name="resolve_abandoned_transfers")
@@ -42,4 +59,20 @@ class ReconciliationActivities(ReconciliationSteps):
                     transfer.tenant_id, transfer.id, Failure.of(WorkflowTerminated(status))
                 )
                 resolved += 1
+        async for batch in self._batches.unfinished(idle_seconds=IDLE_SECONDS):
+            examined += 1
+            resolved += await self._resolve_batch(batch)
         return ReconciliationReport(examined=examined, resolved=resolved)
+
+    async def _resolve_batch(self, batch: TransferBatch) -> bool:
+        """End a batch whose workflow is gone; start one that never had a workflow."""
+        status = await self._closed_status(batch.workflow_id)
+        if status is None:
+            return False
+        if status == NOT_FOUND and batch.stage is BatchStage.STAGED:
+            # Temporal was away when the batch was recorded.
+            await self._start_batch(batch)
+        else:
+            terminated = Failure.of(BatchWorkflowTerminated(status))
+            await self._batch_posting.stop(batch.tenant_id, batch.id, terminated)
+        return True

@@ -15,6 +15,7 @@ from api.routes import (
     service,
     standing_orders,
     statements,
+    transfer_batches,
     transfer_operations,
     transfers,
     users,
@@ -53,6 +54,7 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         statements,
         transfers,
         transfer_operations,
+        transfer_batches,
         standing_orders,
         service,
     ):

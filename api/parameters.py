@@ -13,13 +13,15 @@ from api.problems import BadHeader
 from domain.accounts import AccountReference
 from domain.errors import (
     AccountNotFound,
+    BatchNotFound,
     FieldProblem,
     TransferNotFound,
     UserNotFound,
     ValidationFailed,
 )
-from domain.ids import TransferId, UserId, parse_uuid
+from domain.ids import BatchId, TransferId, UserId, parse_uuid
 from domain.limits import (
+    BATCH_ROWS_MAXIMUM,
     IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAXIMUM,
@@ -120,6 +122,29 @@ def wait_seconds_of(prefer: str | None) -> int:
     return 0 if _RESPOND_ASYNC in prefer.lower() else WAIT_SECONDS_DEFAULT
 
 
+async def _prompt_seconds(
+    prefer: Annotated[
+        str | None, Header(description="`wait=<seconds>` (at most 30); at once without it.")
+    ] = None,
+) -> int:
+    return wait_seconds_of(prefer) if prefer else 0
+
+
+async def _batch_id(batch: Annotated[str, Path(description="A batch's UUID.")]) -> BatchId:
+    uuid = parse_uuid(batch)
+    if uuid is None:
+        raise BatchNotFound(batch)
+    return BatchId(uuid)
+
+
+async def _position_cursor(cursor: Annotated[str | None, Query()] = None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and int(cursor[:9]) <= BATCH_ROWS_MAXIMUM):
+        raise bad_cursor()
+    return int(cursor[:9])
+
+
 async def _wait_seconds(
     prefer: Annotated[
         str | None, Header(description="`wait=<seconds>` (at most 30) or `respond-async`.")
@@ -135,3 +160,6 @@ UserInPath: TypeAlias = Annotated[UserId, Depends(_user_id)]
 Cursor: TypeAlias = Annotated[UUID | None, Depends(_cursor)]
 IdempotencyKey: TypeAlias = Annotated[str, Depends(_idempotency_key)]
 WaitSeconds: TypeAlias = Annotated[int, Depends(_wait_seconds)]
+BatchInPath: TypeAlias = Annotated[BatchId, Depends(_batch_id)]
+PositionCursor: TypeAlias = Annotated[int, Depends(_position_cursor)]
+PromptSeconds: TypeAlias = Annotated[int, Depends(_prompt_seconds)]

@@ -7,7 +7,19 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import accounts, demo, dev, importing, keys, orders, servers, transfers, users, verify
+from cli import (
+    accounts,
+    batches,
+    demo,
+    dev,
+    importing,
+    keys,
+    orders,
+    servers,
+    transfers,
+    users,
+    verify,
+)
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
 from domain.errors import DomainError
@@ -71,6 +83,7 @@ def make_app() -> typer.Typer:
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
         ("orders", _CLIENTS, orders.app),
+        ("batches", _CLIENTS, batches.app),
     ):
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app

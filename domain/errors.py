@@ -121,6 +121,15 @@ class ScheduleRefused(DomainError):
         super().__init__(f"Temporal does not take this schedule: {reason}.")
 
 
+class BatchNotFound(NotFound):
+    """No such batch in this tenant."""
+
+    code = "batch_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No batch {reference!r}.")
+
+
 class ApiKeyNotFound(NotFound):
     """No such API key."""
 
@@ -414,6 +423,57 @@ class ApprovalRuleTaken(DomainError):
         super().__init__(
             "Another approval rule is in force for this currency and threshold; retire it first."
         )
+
+
+class TransferUnfinished(DomainError):
+    """The key of a row stands for a transfer that is still PROCESSING."""
+
+    code = "transfer_processing"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The transfer of key {key!r} is still PROCESSING; look again later.")
+
+
+class BatchFailure(DomainError):
+    """Base of the reasons for which a recorded batch fails."""
+
+
+class BatchRejected(BatchFailure):
+    """A row of an atomic batch would fail, so that nothing of it was posted."""
+
+    code = "batch_rejected"
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(f"Nothing was posted: {rows} rows of the atomic batch would have failed.")
+
+
+class BatchCancelled(BatchFailure):
+    """A batch was cancelled before all of it was posted."""
+
+    code = "batch_cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The batch was cancelled; what was posted before stays posted.")
+
+
+class BatchWorkflowTerminated(BatchFailure):
+    """A batch's workflow ended, by force or by loss, before all of it was posted."""
+
+    code = "batch_workflow_terminated"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            f"The batch's workflow ended ({status}); what was posted before stays posted."
+        )
+
+
+class BatchFinished(DomainError):
+    """A batch that has come to its end was to be cancelled."""
+
+    code = "batch_finished"
+
+    def __init__(self) -> None:
+        super().__init__("Every row of the batch has its outcome; there is nothing to cancel.")
 
 
 class ExternalIdTaken(DomainError):

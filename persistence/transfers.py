@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from domain.errors import LedgerRuleViolated
-from domain.ids import AccountId, ApiKeyId, TenantId, TransferId
+from domain.ids import AccountId, ApiKeyId, BatchId, TenantId, TransferId
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, require_transition, state_of
 from domain.transfers import (
@@ -468,4 +468,5 @@ def transfer_from(row: RowMapping | Mapping[str, Any], legs: Sequence[Leg] = ())
         approval_deadline_at=row["approval_deadline_at"],
         requested_by=None if row["requested_by"] is None else ApiKeyId(row["requested_by"]),
         more_legs=tuple(legs),
+        batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
     )

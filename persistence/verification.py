@@ -61,7 +61,9 @@ WHERE transfer.leg_count IS NULL AND (
     OR coalesce(entry.moved_minor, 0) <> coalesce(entry.received_minor, 0)
     OR CASE
         WHEN transfer.stage IN ('POSTED', 'COMPLETED') THEN
-            coalesce(hold.statuses, '') <> 'CAPTURED'
+            -- A chunk of a batch reserves nothing: it posts under the same locks.
+            coalesce(hold.statuses, CASE WHEN transfer.batch_id IS NULL THEN '' ELSE 'CAPTURED' END)
+                <> 'CAPTURED'
             OR coalesce(entry.moved_minor, 0)
                 <> coalesce(transfer.captured_minor, transfer.amount_minor)
             OR transfer.captured_minor IS NULL AND entry.count <> 2
@@ -121,6 +123,29 @@ LEFT JOIN (
 ) AS reversal ON reversal.reversal_of = transfer.id
 WHERE coalesce(transfer.captured_minor, 0) <> coalesce(capture.sum_minor, 0)
     OR transfer.reversed_minor <> coalesce(reversal.sum_minor, 0)
+"""
+
+# What a batch counts is what its rows and their transfers say.
+_BATCHES_OFF: Final = """
+SELECT 'batch ' || batch.id AS subject,
+    'counts ' || batch.succeeded_rows || ' rows that succeeded and '
+    || batch.failed_rows || ' that failed; its rows and their transfers say '
+    || told.succeeded || ' and ' || told.failed AS message
+FROM transfer_batches AS batch
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) FILTER (WHERE row.status = 'SUCCEEDED' AND owner.state = 'SUCCESS')
+            AS succeeded,
+        count(*) FILTER (WHERE row.status = 'FAILED' AND owner.state = 'FAILED')
+            AS failed
+    FROM transfer_batch_rows AS row
+    JOIN transfers AS owner ON owner.id = row.transfer_id
+        AND owner.tenant_id = batch.tenant_id
+        AND owner.idempotency_key = row.idempotency_key
+    WHERE row.batch_id = batch.id
+) AS told
+WHERE (batch.succeeded_rows, batch.failed_rows)
+    IS DISTINCT FROM (told.succeeded, told.failed)
 """
 
 # For each invariant: what is examined, and the rows that break it as (subject, message).
@@ -205,7 +230,10 @@ _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
         ),
         6: (
             "SELECT count(*) FROM transfers",
-            f"{_TRANSFERS_OFF} UNION ALL {_LEGS_OFF} UNION ALL {_SUMS_OFF}",
+            (
+                f"{_TRANSFERS_OFF} UNION ALL {_LEGS_OFF} "
+                f"UNION ALL {_SUMS_OFF} UNION ALL {_BATCHES_OFF}"
+            ),
         ),
     }
 )

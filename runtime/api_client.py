@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -27,6 +27,8 @@ READ_SECONDS: Final = WAIT_SECONDS_MAXIMUM + 15.0
 
 DOWNLOAD_SECONDS: Final = STATEMENT_PREPARING_SECONDS_MAXIMUM + 15.0
 """A little more than what the longest document takes to be made."""
+BATCH_READ_SECONDS: Final = 300.0
+"""A batch's rows are read, checked and recorded before the answer."""
 
 PASSING_STATUSES: Final = frozenset(
     {
@@ -166,7 +168,7 @@ class ApiClient:
         self._retries = retries
         self._on_retry = on_retry
 
-    async def get(self, path: str, **parameters: str | int | None) -> Answer:
+    async def get(self, path: str, **parameters: str | int | Sequence[str] | None) -> Answer:
         """Read something; parameters that are ``None`` are left out."""
         given = {name: value for name, value in parameters.items() if value is not None}
         return await self._send("GET", path, params=given)
@@ -214,6 +216,28 @@ class ApiClient:
         """
         headers = _key_header(key)
         return await self._send("POST", "/v1/standing-orders", json=body, headers=headers)
+
+    async def batch(
+        self,
+        content: bytes,
+        *,
+        media_type: str,
+        key: str,
+        prefer: str | None = None,
+        **parameters: str | None,
+    ) -> Answer:
+        """Ask for a batch of transfers; 202 where not every row has its outcome."""
+        headers = {**_key_header(key), "Content-Type": media_type}
+        headers |= {"Prefer": prefer} if prefer else {}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return await self._send(
+            "POST",
+            "/v1/transfer-batches",
+            content=content,
+            headers=headers,
+            params=given,
+            timeout=httpx.Timeout(BATCH_READ_SECONDS, connect=CONNECT_SECONDS),
+        )
 
     async def account(self, reference: str) -> Document:
         """Read an account by its UUID, its account number or ``ext:<external_id>``."""

@@ -12,6 +12,7 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
@@ -32,6 +33,8 @@ from runtime.temporal import (
 from services.access import AccessService
 from services.accounts import AccountService
 from services.balances import BalanceService
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.endings import EndingService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
@@ -43,6 +46,7 @@ from services.standing_orders import StandingOrderService
 from services.statements import StatementService
 from services.transactions import TransactionService
 from services.transfer_requests import TransferRequestService
+from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
 from workflows.standing_order_schedules import StandingOrderSchedules
 
@@ -65,6 +69,8 @@ class Services:
     operations: OperationService
     standing_orders: StandingOrderService
     standing_order_runs: StandingOrderRunService
+    batches: BatchService
+    batch_posting: BatchPostingService
 
 
 def make_services(
@@ -101,6 +107,8 @@ def make_services(
         ),
         standing_orders=StandingOrderService(database),
         standing_order_runs=StandingOrderRunService(database),
+        batches=BatchService(database),
+        batch_posting=BatchPostingService(database),
     )
 
 
@@ -156,6 +164,7 @@ async def open_api(
             gateway=gateway,
             outcomes=outcomes,
         )
+        batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
         context = ApiContext(
             access=services.access,
             accounts=services.accounts,
@@ -176,6 +185,8 @@ async def open_api(
                 runs=services.standing_order_runs,
                 schedules=StandingOrderSchedules(client, task_queue=TASK_QUEUE),
             ),
+            batches=services.batches,
+            batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
@@ -224,6 +235,8 @@ def _worker(client: Client, services: Services, gateway: TransferGateway) -> Wor
         operations=services.operations,
         standing_orders=services.standing_orders,
         standing_order_runs=services.standing_order_runs,
+        batches=services.batches,
+        batch_posting=services.batch_posting,
         gateway=gateway,
     )
 

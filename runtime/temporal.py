@@ -25,16 +25,20 @@ from temporalio.client import (
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from activities.batches import BatchActivities
 from activities.reconciliation import ReconciliationActivities
 from activities.resting import RestingActivities
 from activities.standing_orders import StandingOrderActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
 from runtime.payloads import DATA_CONVERTER
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.operations import OperationService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.transactions import TransactionService
+from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
@@ -44,6 +48,7 @@ from workflows.standing_order import (
 )
 from workflows.standing_order_schedules import StandingOrderSchedules
 from workflows.transfer import TransferWorkflow
+from workflows.transfer_batch import TransferBatchWorkflow
 
 TASK_QUEUE: Final = "transfers"
 CONNECT_SECONDS: Final = 30.0
@@ -105,6 +110,8 @@ def make_worker(
     operations: OperationService,
     standing_orders: StandingOrderService,
     standing_order_runs: StandingOrderRunService,
+    batches: BatchService,
+    batch_posting: BatchPostingService,
     gateway: TransferGateway,
     task_queue: str = TASK_QUEUE,
     workflow_runner: WorkflowRunner | None = None,
@@ -119,7 +126,6 @@ def make_worker(
     """
     transfers = TransferActivities(transactions)
     resting = RestingActivities(transactions, operations)
-    reconciliation = ReconciliationActivities(transactions, closed_status=gateway.closed_status)
     orders = StandingOrderActivities(
         orders=standing_orders,
         runs=standing_order_runs,
@@ -127,11 +133,20 @@ def make_worker(
         schedules=StandingOrderSchedules(client, task_queue=task_queue),
         closed_status=gateway.closed_status,
     )
+    batch_steps = BatchActivities(batch_posting)
+    reconciliation = ReconciliationActivities(
+        transactions,
+        batches,
+        batch_posting,
+        closed_status=gateway.closed_status,
+        start_batch=BatchGateway(client, task_queue=task_queue).start,
+    )
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[
             TransferWorkflow,
+            TransferBatchWorkflow,
             ReconciliationWorkflow,
             StandingOrderWorkflow,
             StandingOrderReconciliationWorkflow,
@@ -144,6 +159,8 @@ def make_worker(
             resting.schedule,
             resting.expire,
             resting.carry_out_operation,
+            batch_steps.post_batch_chunks,
+            batch_steps.stop_batch,
             reconciliation.resolve_abandoned_transfers,
             orders.prepare_standing_order_run,
             orders.settle_standing_order_run,

@@ -268,6 +268,12 @@ class TransferGateway:
         async for execution in self._list(query):
             yield execution.workflow_id
 
+    async def open_batch_workflow_ids(self) -> AsyncIterator[str]:
+        """Go through the ids of all open workflows of batches, as ``open_workflow_ids`` does."""
+        query = "WorkflowType = 'TransferBatchWorkflow' AND ExecutionStatus = 'Running'"
+        async for execution in self._list(query):
+            yield execution.workflow_id
+
     async def _describe(self, workflow_id: str) -> DescribeWorkflowExecutionResponse | None:
         try:
             with temporal_errors():

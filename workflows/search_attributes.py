@@ -13,6 +13,7 @@ SOURCE_ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("SourceAccountId")
 DESTINATION_ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("DestinationAccountId")
 TRANSFER_TYPE: Final = SearchAttributeKey.for_keyword("TransferType")
 TRANSFER_STATE: Final = SearchAttributeKey.for_keyword("TransferState")
+BATCH_ID: Final = SearchAttributeKey.for_keyword("BatchId")
 
 SEARCH_ATTRIBUTE_NAMES: Final = tuple(
     key.name
@@ -23,6 +24,7 @@ SEARCH_ATTRIBUTE_NAMES: Final = tuple(
         DESTINATION_ACCOUNT_ID,
         TRANSFER_TYPE,
         TRANSFER_STATE,
+        BATCH_ID,
     )
 )
 """All of them, each a Keyword, to be registered before the first workflow starts."""

@@ -30,6 +30,7 @@ from tests.support.ledger_rows import (
     ALICE,
     ALICES_ENTRY,
     APPROVER,
+    BATCH,
     BOB,
     DIGEST,
     DONE,
@@ -156,6 +157,25 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "transfers_failure_explained": ("transfers", {"failure_code": "why", "failure_message": "so"}),
     "transfers_completion_dated": ("transfers", {"completed_at": NOW}),
     "transfers_amount_range": ("transfers", {"amount_minor": 0}),
+    "transfers_batch": ("transfers", {"batch_id": NOBODY}),
+    "transfer_batches_pkey": ("transfer_batches", {"id": BATCH}),
+    "transfer_batches_key_claimed": ("transfer_batches", {"idempotency_key": "nobody's"}),
+    "transfer_batches_idempotency_key": ("transfer_batches", {"idempotency_key": "batch"}),
+    "transfer_batches_requested_by": ("transfer_batches", {"requested_by": NOBODY}),
+    "transfer_batches_stage_of_state": ("transfer_batches", {"stage": "COMPLETED"}),
+    "transfer_batches_failure_explained": (
+        "transfer_batches",
+        {"failure_code": "why", "failure_message": "so"},
+    ),
+    "transfer_batches_completion_dated": ("transfer_batches", {"completed_at": NOW}),
+    "transfer_batches_size": ("transfer_batches", {"total_rows": 0}),
+    "transfer_batches_rows_counted": ("transfer_batches", {"failed_rows": 3}),
+    "transfer_batch_rows_pkey": ("transfer_batch_rows", {"position": 1}),
+    "transfer_batch_rows_batch": ("transfer_batch_rows", {"batch_id": NOBODY}),
+    "transfer_batch_rows_position_positive": ("transfer_batch_rows", {"position": 0}),
+    "transfer_batch_rows_status_known": ("transfer_batch_rows", {"status": "LOST"}),
+    "transfer_batch_rows_transfer_named": ("transfer_batch_rows", {"status": "SUCCEEDED"}),
+    "transfer_batch_rows_failure_explained": ("transfer_batch_rows", {"status": "REJECTED"}),
     "transfers_two_accounts": ("transfers", {"destination_account_id": ALICE}),
     "transfers_metadata_object": ("transfers", {"metadata": Jsonb([])}),
     "standing_orders_pkey": ("standing_orders", {"id": ORDER}),
@@ -273,10 +293,25 @@ FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
             "completed_at": NOW,
         },
     ),
+    (
+        "transfer_batches_rows_counted",
+        "transfer_batches",
+        {"state": "SUCCESS", "stage": "COMPLETED", "completed_at": NOW, "succeeded_rows": 1},
+    ),
+    ("transfer_batches_rows_counted", "transfer_batches", {"position": 3}),
     ("holds_account", "holds", {"tenant_id": OTHER_TENANT}),
     ("ledger_entries_account", "ledger_entries", {"tenant_id": OTHER_TENANT}),
 ]
 # Targets of composite foreign keys: their primary key is violated first.
+# Held by a trigger, once a statement.
+TRIGGERED = {
+    "ledger_entries_transfer",
+    "ledger_entries_account",
+    "transfers_source",
+    "transfers_destination",
+    "transfers_key_claimed",
+    "transfers_batch",
+}
 IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"} | {
     "standing_orders_of_tenant"
 }
@@ -296,9 +331,9 @@ async def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
 
 def test_every_rule_that_is_declared_has_its_wrong_row() -> None:
     tables = metadata.sorted_tables
-    rules = {str(rule.name) for table in tables for rule in table.constraints}
+    rules = {str(rule.name) for table in tables for rule in table.constraints if rule.name}
     unique = {str(index.name) for table in tables for index in table.indexes if index.unique}
-    assert (rules | unique) - IMPLIED == WRONG_ROWS.keys()
+    assert (rules | unique) - IMPLIED == WRONG_ROWS.keys() - TRIGGERED
 
 
 CHANGES_OF_HISTORY = [
@@ -324,6 +359,12 @@ CHANGES_OF_HISTORY = [
     ),
     ("DELETE FROM standing_order_runs", "standing_order_runs_kept"),
     ("TRUNCATE standing_order_runs CASCADE", "standing_order_runs_kept"),
+    ("DELETE FROM accounts", "accounts_kept"),
+    ("UPDATE accounts SET currency = 'USD'", "accounts_kept"),
+    ("TRUNCATE accounts CASCADE", "accounts_not_truncated"),
+    ("DELETE FROM transfer_batches", "transfer_batches_kept"),
+    ("UPDATE transfer_batches SET id = uuidv7()", "transfer_batches_kept"),
+    ("TRUNCATE transfer_batches CASCADE", "transfer_batches_not_truncated"),
 ]
 
 
@@ -561,5 +602,5 @@ async def test_a_server_that_is_not_there_makes_the_database_unavailable() -> No
 
 def test_the_small_ledger_has_a_row_of_every_table() -> None:
     tables = {table for table, _row in LEDGER} | {"ledger_entries"}
-    assert tables == set(metadata.tables)
+    assert tables | {"unbalanced_postings"} == set(metadata.tables)
     assert RIGHT_ROWS.keys() == set(metadata.tables)

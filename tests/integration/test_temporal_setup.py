@@ -27,7 +27,9 @@ async def test_search_attributes_and_the_reconciliations_are_set_up_once() -> No
             await set_up_temporal(client)
             await set_up_temporal(client)
 
-            assert [await finds(client, name) for name in SEARCH_ATTRIBUTE_NAMES] == [0] * 6
+            assert [await finds(client, name) for name in SEARCH_ATTRIBUTE_NAMES] == [0] * len(
+                SEARCH_ATTRIBUTE_NAMES
+            )
             for schedule_id in (RECONCILIATION_ID, STANDING_ORDER_RECONCILIATION_ID):
                 schedule = await client.get_schedule_handle(schedule_id).describe()
                 assert not schedule.schedule.state.paused

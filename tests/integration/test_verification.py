@@ -112,8 +112,10 @@ async def ledger(
         proof = VerificationService(
             database,
             services.transactions,
+            services.batches,
             closed_status=worker.gateway.closed_status,
             open_workflow_ids=_none_open,
+            open_batch_workflow_ids=_none_open,
         )
         yield Ledger(url, services, wallets, proof)
         await workers.stop()

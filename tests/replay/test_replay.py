@@ -21,9 +21,15 @@ from workflows.standing_order import (
     StandingOrderWorkflow,
 )
 from workflows.transfer import DURABLE_ATTEMPT_TIMEOUT, TransferWorkflow
+from workflows.transfer_batch import TransferBatchWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
-WORKFLOWS = (TransferWorkflow, StandingOrderWorkflow, StandingOrderReconciliationWorkflow)
+WORKFLOWS = (
+    TransferWorkflow,
+    TransferBatchWorkflow,
+    StandingOrderWorkflow,
+    StandingOrderReconciliationWorkflow,
+)
 RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
 
 
@@ -34,7 +40,7 @@ def history(path: Path) -> WorkflowHistory:
 def test_there_are_histories_of_every_way_a_transfer_can_go() -> None:
     assert {path.stem for path in HISTORIES} >= {
         f"transfer-{name}" for name in ("fast", "refused", "durable", "compensated", "cancelled")
-    }
+    } | {f"batch-{name}" for name in ("posted", "retried", "cancelled", "signalled")}
 
 
 def test_there_are_histories_of_every_way_a_standing_order_can_go() -> None:

@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 TENANT, OTHER_TENANT, NOBODY = (UUID(int=number) for number in (1, 2, 3))
 USER, ALICE, BOB, EMPTY, SETTLEMENT = (UUID(int=number) for number in range(10, 15))
 TRANSFER, DONE, HOLD, ALICES_ENTRY, SETTLEMENTS_ENTRY = (UUID(int=n) for n in range(20, 25))
+BATCH = UUID(int=30)
 NEW = UUID(int=99)
 RULE, APPROVER = UUID(int=30), UUID(int=31)
 DIGEST = b"\x01" * 32
@@ -107,6 +108,34 @@ def _leg(position: int) -> Row:
         "tenant_id": TENANT,
         "source_account_id": ALICE,
         "destination_account_id": BOB,
+        "amount_minor": 40,
+        "currency": "EUR",
+    }
+
+
+def _batch(batch_id: UUID, key: str) -> Row:
+    return {
+        "id": batch_id,
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "fingerprint": DIGEST,
+        "is_atomic": False,
+        "state": "PROCESSING",
+        "stage": "STAGED",
+        "total_rows": 2,
+        "requested_by": UUID(int=5),
+    }
+
+
+def _batch_row(position: int) -> Row:
+    return {
+        "batch_id": BATCH,
+        "tenant_id": TENANT,
+        "position": position,
+        "idempotency_key": f"row-{position}",
+        "type": "INTERNAL",
+        "source": str(ALICE),
+        "destination": str(BOB),
         "amount_minor": 40,
         "currency": "EUR",
     }
@@ -216,6 +245,10 @@ LEDGER: list[tuple[str, Row]] = [
     ("idempotency_keys", _key("order")),
     ("standing_orders", _standing_order(ORDER, "order")),
     ("standing_order_runs", _run(NOW)),
+    ("idempotency_keys", _key("batch")),
+    ("idempotency_keys", _key("free-batch")),
+    ("transfer_batches", _batch(BATCH, "batch")),
+    ("transfer_batch_rows", _batch_row(1)),
     ("transfers", _transfer(TRANSFER, "transfer")),
     (
         "transfers",
@@ -273,6 +306,9 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "transfers": _transfer(NEW, "free", metadata=Jsonb({"a": 1})),
     "standing_orders": _standing_order(NEW, "free"),
     "standing_order_runs": _run("2026-01-01T00:01:00Z"),
+    "unbalanced_postings": {"tenant_id": TENANT, "transfer_id": DONE},
+    "transfer_batches": _batch(NEW, "free-batch"),
+    "transfer_batch_rows": _batch_row(2),
     "holds": _hold(NEW, DONE),
     "transfer_events": {
         "transfer_id": TRANSFER,

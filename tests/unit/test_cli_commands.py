@@ -14,6 +14,7 @@ GROUPS = {
     "users": ("create", "list"),
     "accounts": ("create", "list", "statement"),
     "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
+    "batches": ("create", "show", "list", "rows", "result", "cancel"),
 }
 
 
