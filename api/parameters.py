@@ -13,12 +13,13 @@ from api.problems import BadHeader
 from domain.accounts import AccountReference
 from domain.errors import (
     AccountNotFound,
+    ApprovalRuleNotFound,
     FieldProblem,
     TransferNotFound,
     UserNotFound,
     ValidationFailed,
 )
-from domain.ids import TransferId, UserId, parse_uuid
+from domain.ids import ApprovalRuleId, TransferId, UserId, parse_uuid
 from domain.limits import (
     IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
     PAGE_SIZE_DEFAULT,
@@ -66,6 +67,13 @@ async def _transfer_id(
     if uuid is None:
         raise TransferNotFound(transfer)
     return TransferId(uuid)
+
+
+async def _rule_id(rule: Annotated[str, Path(description="A rule's UUID.")]) -> ApprovalRuleId:
+    uuid = parse_uuid(rule)
+    if uuid is None:
+        raise ApprovalRuleNotFound(rule)
+    return ApprovalRuleId(uuid)
 
 
 async def _user_id(user: Annotated[str, Path(description="A user's UUID.")]) -> UserId:
@@ -131,6 +139,7 @@ async def _wait_seconds(
 AccountInPath: TypeAlias = Annotated[AccountReference, Depends(_account)]
 AccountInQuery: TypeAlias = Annotated[AccountReference | None, Depends(_account_filter)]
 TransferInPath: TypeAlias = Annotated[TransferId, Depends(_transfer_id)]
+RuleInPath: TypeAlias = Annotated[ApprovalRuleId, Depends(_rule_id)]
 UserInPath: TypeAlias = Annotated[UserId, Depends(_user_id)]
 Cursor: TypeAlias = Annotated[UUID | None, Depends(_cursor)]
 IdempotencyKey: TypeAlias = Annotated[str, Depends(_idempotency_key)]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -176,6 +177,7 @@ balances: Final = Table(
     Column("held_minor", MinorUnits, nullable=False, server_default=text("0")),
     Column("overdraft_limit_minor", MinorUnits, nullable=True, comment="null: without limit"),
     Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("has_limits", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("account_id", name="balances_pkey"),
     ForeignKeyConstraint(
         ["account_id", "tenant_id", "currency", "kind"],
@@ -533,6 +535,7 @@ approval_rules: Final = Table(
     _created_at(),
     Column("created_by", Uuid, nullable=True, comment="API key"),
     _time("retired_at", nullable=True),
+    Column("retired_by", Uuid, nullable=True, comment="API key"),
     PrimaryKeyConstraint("id", name="approval_rules_pkey"),
     ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="approval_rules_tenant"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="approval_rules_currency_code"),

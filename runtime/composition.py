@@ -30,10 +30,12 @@ from runtime.temporal import (
 )
 from services.access import AccessService
 from services.accounts import AccountService
+from services.approval_rules import ApprovalRuleService
 from services.balances import BalanceService
 from services.endings import EndingService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.limits import LimitService
 from services.operations import OperationService
 from services.outcomes import OutcomeBoard
 from services.reservations import ReservationService
@@ -59,6 +61,8 @@ class Services:
     statements: StatementService
     transactions: TransactionService
     operations: OperationService
+    approval_rules: ApprovalRuleService
+    limits: LimitService
 
 
 def make_services(
@@ -93,6 +97,8 @@ def make_services(
             endings=endings,
             publish=publish,
         ),
+        approval_rules=ApprovalRuleService(database),
+        limits=LimitService(database),
     )
 
 
@@ -162,6 +168,8 @@ async def open_api(
                 intake=intake,
                 gateway=gateway,
             ),
+            approval_rules=services.approval_rules,
+            limits=services.limits,
             gateway=gateway,
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
