@@ -37,7 +37,7 @@ def time_text(moment: str | None) -> str:
 def show_user(answer: Answer) -> None:
     """Print one user."""
     user = answer.document
-    _print_fields(
+    print_fields(
         {
             "User": user["id"],
             "Name": user["name"],
@@ -50,7 +50,7 @@ def show_user(answer: Answer) -> None:
 
 def show_users(answer: Answer) -> None:
     """Print a page of users."""
-    _print_page(
+    print_page(
         answer,
         ("Id", "Name", "External id", "Created"),
         [
@@ -65,7 +65,7 @@ def show_account(answer: Answer) -> None:
     account = answer.document
     balance, currency = account["balance"], account["currency"]
     limit = account["overdraft_limit"]
-    _print_fields(
+    print_fields(
         {
             "Account": account["id"],
             "Account number": account["account_number"],
@@ -82,7 +82,7 @@ def show_account(answer: Answer) -> None:
 
 def show_accounts(answer: Answer) -> None:
     """Print a page of accounts."""
-    _print_page(
+    print_page(
         answer,
         _ACCOUNT_COLUMNS,
         [
@@ -115,7 +115,7 @@ def show_transfer(answer: Answer) -> None:
 def print_transfer(transfer: Document) -> None:
     """Print a transfer's fields."""
     failure = transfer["failure"]
-    _print_fields(
+    print_fields(
         {
             "Transfer": transfer["id"],
             "Idempotency key": transfer["idempotency_key"],
@@ -138,7 +138,7 @@ def print_transfer(transfer: Document) -> None:
 
 def show_transfers(answer: Answer) -> None:
     """Print a page of transfers."""
-    _print_page(
+    print_page(
         answer,
         _TRANSFER_COLUMNS,
         [
@@ -195,7 +195,7 @@ def print_entries(entries: Sequence[Document], *, title: str = "Entries") -> Non
 
 def print_workflow(workflow: Document) -> None:
     """Print a transfer's workflow as Temporal sees it."""
-    _print_fields(
+    print_fields(
         {
             "Workflow": workflow["workflow_id"],
             "Run": workflow["run_id"],
@@ -212,7 +212,8 @@ def print_workflow(workflow: Document) -> None:
         )
 
 
-def _print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a page of a list, and how to get the next one."""
     if not rows:
         print_line("There are none.", console=messages())
         return
@@ -222,7 +223,8 @@ def _print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[
         print_line(f"There are more: add --cursor {cursor}", console=messages())
 
 
-def _print_fields(fields: Document) -> None:
+def print_fields(fields: Document) -> None:
+    """Print one object, field by field; those without a value are left out."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -7,7 +7,20 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import accounts, demo, dev, importing, keys, servers, transfers, users, verify
+from cli import (
+    accounts,
+    approvals,
+    demo,
+    dev,
+    importing,
+    keys,
+    limits,
+    rules,
+    servers,
+    transfers,
+    users,
+    verify,
+)
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
 from domain.errors import DomainError
@@ -70,6 +83,9 @@ def make_app() -> typer.Typer:
         ("keys", _SERVERS, keys.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
+        ("approvals", _CLIENTS, approvals.app),
+        ("rules", _CLIENTS, rules.app),
+        ("limits", _CLIENTS, limits.app),
     ):
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app
