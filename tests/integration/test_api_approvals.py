@@ -1,5 +1,6 @@
 """Maker and checker: transfers above a threshold wait until others have approved."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -186,6 +187,35 @@ async def test_a_repeated_approval_gives_its_first_answer(desk: Desk) -> None:
     changed = await approver.operate(waiting, "approve", key=key, note="no")
     problem_of(changed, 422, "idempotency_key_reused")
     problem_of(await other.operate(waiting, "reject", key=key), 422, "idempotency_key_reused")
+
+
+async def test_a_transfer_that_waits_is_one_for_its_key(desk: Desk) -> None:
+    key = new_key()
+    responses = await asyncio.gather(*(desk.ask(600, key=key) for _ in range(10)))
+    assert {response.status_code for response in responses} == {202}
+    assert {response.json()["stage"] for response in responses} == {"AWAITING_APPROVAL"}
+    [transfer_id] = {response.json()["id"] for response in responses}
+    assert await desk.balances() == (1_000, 600, 0)
+    again = await desk.ask(600, key=key)
+    assert (again.status_code, again.json()["id"]) == (202, transfer_id)
+    assert again.headers["idempotency-replayed"] == "true"
+    problem_of(await desk.ask(601, key=key), 422, "idempotency_key_reused")
+    await desk.approvers[0].operate(again.json(), "approve")
+    done = await desk.reached(again.json())
+    last = await desk.ask(600, key=key)
+    assert (last.status_code, last.json()) == (201, done)
+
+
+async def test_an_approver_need_not_wait(desk: Desk) -> None:
+    waiting = await desk.waiting()
+    accepted = await desk.approvers[0].call(
+        "POST",
+        f"/transfers/{waiting['id']}/approve",
+        headers={"Idempotency-Key": new_key(), "Prefer": "respond-async"},
+    )
+    assert accepted.status_code in {200, 202}
+    assert accepted.headers["location"] == f"/v1/transfers/{waiting['id']}"
+    assert (await desk.reached(waiting))["state"] == "SUCCESS"
 
 
 async def test_a_refused_decision_does_not_use_its_key_up(desk: Desk) -> None:

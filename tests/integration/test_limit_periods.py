@@ -8,11 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from domain.errors import ApprovalRequired, LimitExceeded
 from domain.ids import ApiKeyId
+from domain.money import Money
 from domain.rules import LimitUsage
 from domain.transfers import Failure, Transfer
 from persistence.database import Database
 from runtime.composition import make_services
+from services.bounds import TransferBounds
 from services.identifiers import new_uuid
 from tests.support.api import new_key
 from tests.support.postgres import PostgresServer
@@ -27,6 +30,7 @@ class Month:
     """Two accounts, of which the source may send 500 a day and 800 a month."""
 
     url: str
+    database: Database
     wallets: Wallets
 
     async def run(self, statement: str, *parameters: Any) -> None:
@@ -89,7 +93,7 @@ class Month:
 async def month(postgres: PostgresServer) -> AsyncIterator[Month]:
     async with postgres.database(migrated=True) as url:
         database = Database.at(url)
-        opened = Month(url, await make_wallets(make_services(database)))
+        opened = Month(url, database, await make_wallets(make_services(database)))
         await opened.limit(per_day_minor=500, per_month_minor=800)
         yield opened
         await database.close()
@@ -153,3 +157,31 @@ async def test_what_was_reserved_before_the_first_limit_of_a_later_month_is_not_
     assert await month.used_on(today) == 300
     await month.release(newer)
     assert await month.used_on(today) == 0
+
+
+async def test_many_transfers_of_one_unit_of_work_are_judged_and_counted_together(
+    month: Month,
+) -> None:
+    tenant_id, source = month.wallets.tenant_id, month.wallets.source.id
+    await month.reserve(450)
+    await month.wallets.services.approval_rules.create(
+        tenant_id,
+        currency="EUR",
+        threshold_minor=400,
+        approvers=1,
+        deadline=timedelta(hours=1),
+        created_by=ApiKeyId(new_uuid()),
+    )
+    async with month.database.transaction() as unit_of_work:
+        accounts = [source, month.wallets.destination.id]
+        await unit_of_work.balances.lock(tenant_id, accounts)
+        bounds = await TransferBounds.load(unit_of_work, tenant_id, accounts)
+        with pytest.raises(ApprovalRequired):
+            bounds.require_within(month.wallets.destination.id, Money(401, "EUR"))
+        for _ in range(2):
+            bounds.require_within(source, Money(25, "EUR"))
+            bounds.count(source, Money(25, "EUR"))
+        with pytest.raises(LimitExceeded):
+            bounds.require_within(source, Money(1, "EUR"))
+        await bounds.record(unit_of_work, tenant_id)
+    assert await month.used_on(await month.today()) == 500
