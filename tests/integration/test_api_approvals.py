@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.client import Client as TemporalClient
 
 from domain.access import Scope
 from tests.support.api import Client, Json, new_key, problem_of
@@ -350,6 +351,19 @@ async def test_a_rule_that_is_retired_lets_new_transfers_through_and_waiting_one
     assert (await desk.maker.get(f"/transfers/{waiting['id']}")) == waiting
     await desk.approvers[0].operate(waiting, "approve")
     assert (await desk.reached(waiting))["state"] == "SUCCESS"
+    await require_clean_ledger(stack)
+
+
+async def test_a_transfer_whose_workflow_was_ended_by_force_can_not_be_approved(
+    desk: Desk, stack: Stack, temporal_client: TemporalClient
+) -> None:
+    waiting = await desk.waiting()
+    await temporal_client.get_workflow_handle(waiting["workflow_id"]).terminate("by a test")
+    response = await desk.approvers[0].operate(waiting, "approve")
+    problem_of(response, 409, "not_awaiting_approval")
+    ended = await desk.reached(waiting)
+    assert ended["failure"]["code"] == "workflow_terminated"
+    assert await desk.balances() == (1_000, 0, 0)
     await require_clean_ledger(stack)
 
 

@@ -179,7 +179,7 @@ async def test_reversals_neither_count_nor_are_held_up(desk: Desk, stack: Stack)
     await require_clean_ledger(stack)
 
 
-async def test_a_reversal_that_fails_gives_nothing_back_that_was_not_counted(
+async def test_a_reversal_that_is_refused_leaves_what_is_used_as_it_is(
     desk: Desk, stack: Stack
 ) -> None:
     sent = (await desk.ask(100)).json()

@@ -9,10 +9,11 @@ import psycopg
 import pytest
 
 from domain.errors import ApprovalRequired, LimitExceeded
-from domain.ids import ApiKeyId
+from domain.ids import AccountId, ApiKeyId
 from domain.money import Money
 from domain.rules import LimitUsage
-from domain.transfers import Failure, Transfer
+from domain.states import TransferStage
+from domain.transfers import Failure, ReversalRequest, Transfer
 from persistence.database import Database
 from runtime.composition import make_services
 from services.bounds import TransferBounds
@@ -43,12 +44,12 @@ class Month:
         assert isinstance(day, date)
         return day
 
-    async def use(self, day: date, used_minor: int) -> None:
+    async def use(self, day: date, used_minor: int, *, account_id: AccountId | None = None) -> None:
         """Write down what was used on a day."""
         await self.run(
             "INSERT INTO account_usage (account_id, tenant_id, day, used_minor)"
             " VALUES (%s, %s, %s, %s)",
-            *(self.wallets.source.id, self.wallets.tenant_id, day, used_minor),
+            *(account_id or self.wallets.source.id, self.wallets.tenant_id, day, used_minor),
         )
 
     async def used_on(self, day: date) -> int | None:
@@ -157,6 +158,26 @@ async def test_what_was_reserved_before_the_first_limit_of_a_later_month_is_not_
     assert await month.used_on(today) == 300
     await month.release(newer)
     assert await month.used_on(today) == 0
+
+
+async def test_a_reversal_that_is_released_gives_nothing_back(month: Month) -> None:
+    services, tenant_id = month.wallets.services, month.wallets.tenant_id
+    sent = await month.reserve(100)
+    await services.transactions.post(tenant_id, sent.id)
+    await services.transactions.finalise(tenant_id, sent.id)
+    destination = reference(month.wallets.destination)
+    await services.limits.change(
+        tenant_id, destination, {"per_day_minor": 10}, changed_by=ApiKeyId(new_uuid())
+    )
+    await month.use(await month.today(), 10, account_id=month.wallets.destination.id)
+    request = ReversalRequest(new_key(), sent.id, None, None, {})
+    order = (await services.requests.prepare_reversal(tenant_id, request)).order
+    reversal = await services.transactions.reserve(order)
+    assert reversal.stage is TransferStage.RESERVED
+    await month.release(reversal)
+    _, usage = await services.limits.get(tenant_id, destination)
+    assert usage is not None
+    assert usage.used_today_minor == 10
 
 
 async def test_many_transfers_of_one_unit_of_work_are_judged_and_counted_together(
