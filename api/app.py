@@ -15,6 +15,7 @@ from api.routes import (
     accounts,
     approval_rules,
     service,
+    standing_orders,
     statements,
     transfer_operations,
     transfers,
@@ -49,8 +50,15 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
     app.state.context = context
     install_problem_handlers(app)
     for module in (
-        *(users, accounts, statements, transfers, transfer_operations),
-        *(approval_rules, account_limits, service),
+        users,
+        accounts,
+        statements,
+        transfers,
+        transfer_operations,
+        standing_orders,
+        approval_rules,
+        account_limits,
+        service,
     ):
         app.include_router(module.router)
     app.add_middleware(BodyLimit)

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
@@ -49,6 +50,7 @@ class ApiContext:
     approval_rules: ApprovalRuleService
     limits: LimitService
     gateway: TransferGateway
+    standing_orders: StandingOrderDesk
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

@@ -213,7 +213,7 @@ def print_workflow(workflow: Document) -> None:
 
 
 def print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a page of a list, and how to get the next one."""
+    """Print a page of a list, and how to go on."""
     if not rows:
         print_line("There are none.", console=messages())
         return
@@ -224,7 +224,7 @@ def print_page(answer: Answer, columns: Sequence[str], rows: Sequence[Sequence[s
 
 
 def print_fields(fields: Document) -> None:
-    """Print one object, field by field; those without a value are left out."""
+    """Print one object's fields, without those that are empty."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

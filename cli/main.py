@@ -15,6 +15,7 @@ from cli import (
     importing,
     keys,
     limits,
+    orders,
     rules,
     servers,
     transfers,
@@ -86,6 +87,7 @@ def make_app() -> typer.Typer:
         ("approvals", _CLIENTS, approvals.app),
         ("rules", _CLIENTS, rules.app),
         ("limits", _CLIENTS, limits.app),
+        ("orders", _CLIENTS, orders.app),
     ):
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app

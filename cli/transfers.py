@@ -39,7 +39,7 @@ from services.identifiers import new_uuid
 SEND_RETRIES: Final = RetryPolicy(max_seconds=10.0)
 """The key makes it safe to repeat a request of unknown outcome; a person waits no longer."""
 
-_ACCOUNT_FORMS: Final = "a UUID, an account number, or ext:ID"
+ACCOUNT_FORMS: Final = "a UUID, an account number, or ext:ID"
 
 
 class SendType(StrEnum):
@@ -57,10 +57,10 @@ def send(
     ],
     currency: Annotated[str, typer.Option(help="Code of ISO 4217, as in EUR.")],
     source: Annotated[
-        str | None, typer.Option("--from", help=f"Account that pays: {_ACCOUNT_FORMS}.")
+        str | None, typer.Option("--from", help=f"Account that pays: {ACCOUNT_FORMS}.")
     ] = None,
     destination: Annotated[
-        str | None, typer.Option("--to", help=f"Account that receives: {_ACCOUNT_FORMS}.")
+        str | None, typer.Option("--to", help=f"Account that receives: {ACCOUNT_FORMS}.")
     ] = None,
     transfer_type: Annotated[
         SendType | None,
@@ -90,7 +90,7 @@ def send(
 ) -> None:
     """Move money once: the same command with the same --key has the same outcome, for ever."""
     body: dict[str, Any] = {
-        "type": transfer_type or _type_of(source, destination),
+        "type": transfer_type or type_of(source, destination),
         "source": source,
         "destination": destination,
         "amount": parse_amount(amount, currency),
@@ -162,7 +162,7 @@ def list_transfers(
         TransferType | None, typer.Option("--type", help="Only of this type.")
     ] = None,
     account: Annotated[
-        str | None, typer.Option(help=f"Only into or out of this account: {_ACCOUNT_FORMS}.")
+        str | None, typer.Option(help=f"Only into or out of this account: {ACCOUNT_FORMS}.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Only the one with this idempotency key.")] = None,
     created_from: Annotated[
@@ -204,7 +204,14 @@ async def _read_parts(api: ApiClient, transfer_id: str, parts: list[str]) -> Doc
     return found
 
 
-def _type_of(source: str | None, destination: str | None) -> TransferType:
+def type_of(source: str | None, destination: str | None) -> TransferType:
+    """Tell the type of a transfer by the sides that are named.
+
+    Raises
+    ------
+    CommandFailed
+        None is.
+    """
     if source is None and destination is None:
         raise CommandFailed("Give --from, --to or both: the account that pays, that receives.")
     if source is None:

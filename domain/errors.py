@@ -85,6 +85,42 @@ class ApprovalRuleNotFound(NotFound):
         super().__init__(f"No approval rule {reference!r}.")
 
 
+class StandingOrderNotFound(NotFound):
+    """No such standing order in this tenant."""
+
+    code = "standing_order_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No standing order {reference!r}.")
+
+
+class StandingOrderOver(DomainError):
+    """A standing order that has ended was to be paused, resumed or cancelled."""
+
+    code = "standing_order_over"
+
+    def __init__(self, *, status: str) -> None:
+        super().__init__(f"The standing order is {status}, for ever; create another one.")
+
+
+class NotScheduled(DomainError):
+    """A run was started for a time at which its standing order has none."""
+
+    code = "not_scheduled"
+
+    def __init__(self, order: str, time: str) -> None:
+        super().__init__(f"Standing order {order} has no run at {time}.")
+
+
+class ScheduleRefused(DomainError):
+    """Temporal does not take a schedule."""
+
+    code = "schedule_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Temporal does not take this schedule: {reason}.")
+
+
 class ApiKeyNotFound(NotFound):
     """No such API key."""
 

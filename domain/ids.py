@@ -12,6 +12,7 @@ EntryId = NewType("EntryId", UUID)
 HoldId = NewType("HoldId", UUID)
 ApiKeyId = NewType("ApiKeyId", UUID)
 ApprovalRuleId = NewType("ApprovalRuleId", UUID)
+StandingOrderId = NewType("StandingOrderId", UUID)
 
 _CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 

@@ -84,3 +84,15 @@ STATEMENTS_OPEN_MAXIMUM: Final = 24
 STATEMENT_SENDING_SECONDS_MINIMUM: Final = 30
 STATEMENT_SENDING_BYTES_PER_SECOND_MINIMUM: Final = 64 * 1024
 """Together: how long a client may take to receive a statement of some size."""
+STANDING_ORDER_INTERVAL_SECONDS_MINIMUM: Final = 1
+STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM: Final = 366 * 24 * 60 * 60
+
+CRON_LENGTH_MAXIMUM: Final = 200
+
+STANDING_ORDER_LATE_SECONDS: Final = 60
+"""A run that begins later than this was missed, for orders that skip missed runs."""
+
+STANDING_ORDER_CATCH_UP_DAYS: Final = 366
+"""How far back runs are made up for, for orders that do not skip them."""
+
+NEXT_RUNS_MAXIMUM: Final = 10

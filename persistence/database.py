@@ -24,6 +24,7 @@ from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
+from persistence.standing_orders import StandingOrderRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
@@ -80,6 +81,7 @@ class UnitOfWork:
         self.operations = OperationRepository(connection)
         self.approval_rules = ApprovalRuleRepository(connection)
         self.limits = LimitRepository(connection)
+        self.standing_orders = StandingOrderRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

@@ -195,14 +195,7 @@ class ApiClient:
         prefer
             ``wait=<seconds>`` or ``respond-async``.
         """
-        if not _IDEMPOTENCY_KEY.fullmatch(key):
-            # A header cannot carry it, so that the API could not refuse it by itself.
-            raise local_problem(
-                "idempotency_key_invalid",
-                f"The idempotency key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
-                f"characters, and {key!r} is not.",
-            )
-        headers = {"Idempotency-Key": key} | ({"Prefer": prefer} if prefer else {})
+        headers = _key_header(key) | ({"Prefer": prefer} if prefer else {})
         return await self._send("POST", "/v1/transfers", json=body, headers=headers)
 
     async def download(self, path: str, target: IO[bytes], **parameters: str | int | None) -> None:
@@ -218,6 +211,17 @@ class ApiClient:
                     target.write(chunk)
         except httpx.TransportError as error:
             raise self._unavailable(error) from error
+
+    async def standing_order(self, body: Mapping[str, Any], *, key: str) -> Answer:
+        """Ask for a standing order.
+
+        Parameters
+        ----------
+        key
+            Idempotency key, 1 to 200 visible ASCII characters.
+        """
+        headers = _key_header(key)
+        return await self._send("POST", "/v1/standing-orders", json=body, headers=headers)
 
     async def account(self, reference: str) -> Document:
         """Read an account by its UUID, its account number or ``ext:<external_id>``."""
@@ -286,6 +290,17 @@ def local_problem(code: str, detail: str) -> ApiProblem:
     status = HTTPStatus.BAD_REQUEST
     document = {"status": int(status), "code": code, "detail": detail}
     return ApiProblem(status, code, detail, document=document)
+
+
+def _key_header(key: str) -> dict[str, str]:
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        # A header cannot carry it, so that the API could not refuse it by itself.
+        raise local_problem(
+            "idempotency_key_invalid",
+            f"The idempotency key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
+            f"characters, and {key!r} is not.",
+        )
+    return {"Idempotency-Key": key}
 
 
 def _answer(response: httpx.Response) -> Answer:

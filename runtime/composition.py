@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.context import ApiContext, Readiness
+from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
@@ -39,10 +40,13 @@ from services.limits import LimitService
 from services.operations import OperationService
 from services.outcomes import OutcomeBoard
 from services.reservations import ReservationService
+from services.standing_order_runs import StandingOrderRunService
+from services.standing_orders import StandingOrderService
 from services.statements import StatementService
 from services.transactions import TransactionService
 from services.transfer_requests import TransferRequestService
 from workflows.gateway import TransferGateway
+from workflows.standing_order_schedules import StandingOrderSchedules
 
 CONNECTIONS: Final = DatabaseLimits().connections
 """Database connections that a process holds at most, whatever it runs."""
@@ -63,6 +67,8 @@ class Services:
     operations: OperationService
     approval_rules: ApprovalRuleService
     limits: LimitService
+    standing_orders: StandingOrderService
+    standing_order_runs: StandingOrderRunService
 
 
 def make_services(
@@ -99,6 +105,8 @@ def make_services(
         ),
         approval_rules=ApprovalRuleService(database),
         limits=LimitService(database),
+        standing_orders=StandingOrderService(database),
+        standing_order_runs=StandingOrderRunService(database),
     )
 
 
@@ -171,14 +179,18 @@ async def open_api(
             approval_rules=services.approval_rules,
             limits=services.limits,
             gateway=gateway,
+            standing_orders=StandingOrderDesk(
+                orders=services.standing_orders,
+                runs=services.standing_order_runs,
+                schedules=StandingOrderSchedules(client, task_queue=TASK_QUEUE),
+            ),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        worker = _worker(client, services, gateway)
-        async with _running(worker, on_failure):
+        async with _running(_worker(client, services, gateway), on_failure):
             yield context
 
 
@@ -203,15 +215,6 @@ async def work_until_stopped(settings: Settings) -> None:
             await stop.wait()
 
 
-def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
-    return make_worker(
-        client,
-        transactions=services.transactions,
-        operations=services.operations,
-        gateway=gateway,
-    )
-
-
 def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:
     """Give the address of a workflow's page in Temporal's UI; ``None`` where the UI is unknown."""
     if settings.temporal_ui_url is None:
@@ -219,6 +222,17 @@ def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | Non
     return (
         f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{quote(settings.temporal_namespace)}"
         f"/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
+    )
+
+
+def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+    return make_worker(
+        client,
+        transactions=services.transactions,
+        operations=services.operations,
+        standing_orders=services.standing_orders,
+        standing_order_runs=services.standing_order_runs,
+        gateway=gateway,
     )
 
 

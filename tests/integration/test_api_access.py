@@ -46,6 +46,13 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("GET", f"/accounts/{ID}/limits", Scope.ACCOUNTS_READ),
     ("PUT", f"/accounts/{ID}/limits", Scope.RULES_WRITE),
     ("DELETE", f"/accounts/{ID}/limits", Scope.RULES_WRITE),
+    ("POST", "/standing-orders", Scope.TRANSFERS_WRITE),
+    ("GET", "/standing-orders", Scope.TRANSFERS_READ),
+    ("GET", f"/standing-orders/{ID}", Scope.TRANSFERS_READ),
+    ("GET", f"/standing-orders/{ID}/runs", Scope.TRANSFERS_READ),
+    ("POST", f"/standing-orders/{ID}/pause", Scope.TRANSFERS_WRITE),
+    ("POST", f"/standing-orders/{ID}/resume", Scope.TRANSFERS_WRITE),
+    ("POST", f"/standing-orders/{ID}/cancel", Scope.TRANSFERS_WRITE),
 ]
 WRONG_KEYS: list[dict[str, Any]] = [
     {},
@@ -62,6 +69,13 @@ BODIES: dict[str, Json] = {
     "/transfers": {"source": "ext:a", "destination": "ext:b", "amount": 1, "currency": "EUR"},
     f"/transfers/{ID}/extend": {"expires_at": "2030-01-01T00:00:00Z"},
     "/approval-rules": {"currency": "EUR", "threshold": 1},
+    "/standing-orders": {
+        "source": "ext:a",
+        "destination": "ext:b",
+        "amount": 1,
+        "currency": "EUR",
+        "schedule": {"interval_seconds": 60},
+    },
 }
 
 

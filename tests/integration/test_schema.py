@@ -39,6 +39,7 @@ from tests.support.ledger_rows import (
     NEW,
     NOBODY,
     NOW,
+    ORDER,
     OTHER_TENANT,
     RIGHT_ROWS,
     RULE,
@@ -157,6 +158,34 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "transfers_amount_range": ("transfers", {"amount_minor": 0}),
     "transfers_two_accounts": ("transfers", {"destination_account_id": ALICE}),
     "transfers_metadata_object": ("transfers", {"metadata": Jsonb([])}),
+    "standing_orders_pkey": ("standing_orders", {"id": ORDER}),
+    "standing_orders_key_claimed": ("standing_orders", {"idempotency_key": "nobody's"}),
+    "standing_orders_idempotency_key": ("standing_orders", {"idempotency_key": "order"}),
+    "standing_orders_source": ("standing_orders", {"source_account_id": NOBODY}),
+    "standing_orders_destination": ("standing_orders", {"destination_account_id": NOBODY}),
+    "standing_orders_created_by": ("standing_orders", {"created_by": NOBODY}),
+    "standing_orders_type_known": ("standing_orders", {"type": "REVERSAL"}),
+    "standing_orders_amount_range": ("standing_orders", {"amount_minor": 0}),
+    "standing_orders_two_accounts": ("standing_orders", {"destination_account_id": ALICE}),
+    "standing_orders_metadata_object": ("standing_orders", {"metadata": Jsonb([])}),
+    "standing_orders_one_schedule": ("standing_orders", {"interval_seconds": None}),
+    "standing_orders_interval_range": ("standing_orders", {"interval_seconds": 0}),
+    "standing_orders_end_after_start": ("standing_orders", {"end_at": "2025-12-31T23:59:59Z"}),
+    "standing_orders_missed_runs_known": ("standing_orders", {"missed_runs": "PERHAPS"}),
+    "standing_orders_status_known": ("standing_orders", {"status": "ASLEEP"}),
+    "standing_orders_ending_dated": ("standing_orders", {"status": "ENDED"}),
+    "standing_order_runs_pkey": ("standing_order_runs", {"scheduled_at": NOW}),
+    "standing_order_runs_order": ("standing_order_runs", {"tenant_id": OTHER_TENANT}),
+    "standing_order_runs_state_known": (
+        "standing_order_runs",
+        {"state": "LATE", "completed_at": NOW},
+    ),
+    "standing_order_runs_transfer_of_state": ("standing_order_runs", {"transfer_id": None}),
+    "standing_order_runs_failure_explained": (
+        "standing_order_runs",
+        {"failure_code": "why", "failure_message": "so"},
+    ),
+    "standing_order_runs_completion_dated": ("standing_order_runs", {"completed_at": NOW}),
     "transfer_events_pkey": ("transfer_events", {"sequence": 1}),
     "transfer_events_step": ("transfer_events", {"step": "accept"}),
     "transfer_events_transfer": ("transfer_events", {"transfer_id": NOBODY}),
@@ -226,11 +255,31 @@ FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
     ("accounts_number_shape", "accounts", {"account_number": f"{98:016}"}),
     ("idempotency_keys_shape", "idempotency_keys", {"key": "x" * 201}),
     ("idempotency_keys_shape", "idempotency_keys", {"key": ""}),
+    ("standing_orders_one_schedule", "standing_orders", {"cron": "0 9 * * *", "time_zone": "UTC"}),
+    (
+        "standing_orders_one_schedule",
+        "standing_orders",
+        {"cron": "0 9 * * *", "interval_seconds": None},
+    ),
+    ("standing_orders_source", "standing_orders", {"currency": "USD"}),
+    ("standing_orders_ending_dated", "standing_orders", {"ended_at": NOW}),
+    (
+        "standing_order_runs_transfer_of_state",
+        "standing_order_runs",
+        {
+            "state": "SKIPPED",
+            "failure_code": "why",
+            "failure_message": "so",
+            "completed_at": NOW,
+        },
+    ),
     ("holds_account", "holds", {"tenant_id": OTHER_TENANT}),
     ("ledger_entries_account", "ledger_entries", {"tenant_id": OTHER_TENANT}),
 ]
 # Targets of composite foreign keys: their primary key is violated first.
-IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"}
+IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"} | {
+    "standing_orders_of_tenant"
+}
 
 
 @pytest.mark.parametrize(
@@ -265,6 +314,16 @@ CHANGES_OF_HISTORY = [
     ("DELETE FROM transfers WHERE state = 'PROCESSING'", "transfers_kept"),
     ("DELETE FROM transfers", "transfers_kept"),
     ("TRUNCATE transfers CASCADE", "transfers_not_truncated"),
+    ("UPDATE standing_orders SET amount_minor = amount_minor + 1", "standing_orders_final"),
+    ("UPDATE standing_orders SET interval_seconds = 1", "standing_orders_final"),
+    ("DELETE FROM standing_orders", "standing_orders_kept"),
+    ("TRUNCATE standing_orders CASCADE", "standing_orders_kept"),
+    (
+        "UPDATE standing_order_runs SET scheduled_at = scheduled_at + interval '1 s'",
+        "standing_order_runs_final",
+    ),
+    ("DELETE FROM standing_order_runs", "standing_order_runs_kept"),
+    ("TRUNCATE standing_order_runs CASCADE", "standing_order_runs_kept"),
 ]
 
 
@@ -343,6 +402,21 @@ async def test_a_hold_is_never_captured_beyond_its_amount(ledger: AsyncConnectio
     statement = "UPDATE holds SET captured_minor = captured_minor + %s WHERE id = %s"
     await ledger.execute(statement, (40, HOLD))
     assert await refusal(ledger, statement, 1, HOLD) == "holds_captured_range"
+
+
+@pytest.mark.parametrize(
+    ("table", "final"),
+    [
+        ("standing_orders", "status = 'CANCELLED', ended_at = now()"),
+        ("standing_order_runs", "state = 'SUCCESS', completed_at = now()"),
+    ],
+)
+async def test_an_order_that_is_over_and_a_run_with_its_outcome_cannot_change(
+    ledger: AsyncConnection[Any], table: str, final: str
+) -> None:
+    change = f"UPDATE {table} SET {final}"  # noqa: S608 - of this file
+    await ledger.execute(sql.SQL(change))
+    assert await refusal(ledger, change) == f"{table}_final"
 
 
 BOBS = entry(NEW, BOB, 1, transfer_id=TRANSFER, amount_minor=40, balance_after_minor=40)

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from persistence.database import Database
@@ -57,9 +57,7 @@ async def record(services: Services, client: Client) -> None:
         )
         handle = client.get_workflow_handle(wallets.workflow_id)
         await handle.result()
-        history = _cleaned((await handle.fetch_history()).to_json_dict())
-        path = HISTORIES / f"transfer-{name}.json"
-        path.write_text(json.dumps(history, indent=1) + "\n")
+        await write_history(f"transfer-{name}", handle)
         await workers.stop()
 
     await run("fast", await make_wallets(services))
@@ -81,6 +79,12 @@ async def record(services: Services, client: Client) -> None:
     await run("cancelled", cancelled, before={"reserve_funds": cancel})
 
 
+async def write_history(name: str, handle: WorkflowHandle[Any, Any]) -> None:
+    """Keep the history of a workflow that has ended."""
+    history = _cleaned((await handle.fetch_history()).to_json_dict())
+    (HISTORIES / f"{name}.json").write_text(json.dumps(history, indent=1) + "\n")
+
+
 def _cleaned(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _cleaned(part) for key, part in value.items() if key not in LEFT_OUT}
@@ -89,7 +93,8 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
-async def main() -> None:
+async def main(record: Callable[[Services, Client], Awaitable[None]]) -> None:
+    """Start servers, and record on them."""
     async with AsyncExitStack() as opened:
         postgres = await opened.enter_async_context(postgres_server(print))
         temporal = await opened.enter_async_context(temporal_server())
@@ -100,8 +105,13 @@ async def main() -> None:
         await record(make_services(database), client)
 
 
-if __name__ == "__main__":
+def run(record: Callable[[Services, Client], Awaitable[None]]) -> None:
+    """Record, and leave."""
     HISTORIES.mkdir(exist_ok=True)
-    asyncio.run(main())
+    asyncio.run(main(record))
     # The SDK's threads may still run, and abort an interpreter that takes itself down.
     os._exit(0)
+
+
+if __name__ == "__main__":
+    run(record)

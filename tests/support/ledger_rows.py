@@ -125,6 +125,28 @@ def _operation(key: str, **changes: Any) -> Row:
     }
 
 
+ORDER = UUID(int=32)
+
+
+def _standing_order(order_id: UUID, key: str, **changes: Any) -> Row:
+    return {
+        "id": order_id,
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "fingerprint": DIGEST,
+        "type": "INTERNAL",
+        "source_account_id": ALICE,
+        "destination_account_id": BOB,
+        "amount_minor": 10,
+        "currency": "EUR",
+        "interval_seconds": 60,
+        "start_at": NOW,
+        "missed_runs": "SKIP",
+        "created_by": UUID(int=5),
+        **changes,
+    }
+
+
 def _rule(rule_id: UUID, threshold_minor: int) -> Row:
     return {
         "id": rule_id,
@@ -138,6 +160,17 @@ def _rule(rule_id: UUID, threshold_minor: int) -> Row:
 
 def _usage(day: str) -> Row:
     return {"account_id": ALICE, "tenant_id": TENANT, "day": day, "used_minor": 5}
+
+
+def _run(scheduled_at: str, **changes: Any) -> Row:
+    return {
+        "order_id": ORDER,
+        "scheduled_at": scheduled_at,
+        "tenant_id": TENANT,
+        "state": "PROCESSING",
+        "transfer_id": NEW,
+        **changes,
+    }
 
 
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
@@ -180,6 +213,9 @@ LEDGER: list[tuple[str, Row]] = [
     ("idempotency_keys", _key("transfer")),
     ("idempotency_keys", _key("done")),
     ("idempotency_keys", _key("free")),
+    ("idempotency_keys", _key("order")),
+    ("standing_orders", _standing_order(ORDER, "order")),
+    ("standing_order_runs", _run(NOW)),
     ("transfers", _transfer(TRANSFER, "transfer")),
     (
         "transfers",
@@ -235,6 +271,8 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "balances": _balance(EMPTY),
     "idempotency_keys": _key("new"),
     "transfers": _transfer(NEW, "free", metadata=Jsonb({"a": 1})),
+    "standing_orders": _standing_order(NEW, "free"),
+    "standing_order_runs": _run("2026-01-01T00:01:00Z"),
     "holds": _hold(NEW, DONE),
     "transfer_events": {
         "transfer_id": TRANSFER,

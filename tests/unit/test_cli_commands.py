@@ -16,6 +16,7 @@ GROUPS = {
     "approvals": ("list",),
     "rules": ("create", "list", "retire"),
     "limits": ("show", "set", "clear"),
+    "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
 }
 
 
@@ -61,6 +62,17 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
             "--async does not wait, and --wait does",
         ),
         (["users", "create", "Ada", "--metadata", "{"], "--metadata is not JSON"),
+        (
+            ["orders", "create", "--to", "x", "--amount", "1", "--currency", "EUR"],
+            "Give --every, or --cron with --time-zone",
+        ),
+        (
+            [
+                *("orders", "create", "--to", "x", "--amount", "1", "--currency", "EUR"),
+                *("--every", "60", "--time-zone", "UTC"),
+            ],
+            "Give --every, or --cron with --time-zone",
+        ),
         (["migrate", "--revision", "a", "--downgrade-to", "b"], "give one of them"),
         (
             [
