@@ -13,7 +13,9 @@ from tests.support.api import Client, Json, new_key, problem_of
 from tests.support.approvals import Desk
 from tests.support.proof import require_clean_ledger
 from tests.support.stack import Stack
+from tests.support.standing_orders import at_least, change, make_order, wait_for_runs
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -337,6 +339,34 @@ async def test_money_that_comes_in_and_leaves_waits_too(desk: Desk, stack: Stack
         assert (response.status_code, response.json()["stage"]) == (202, "AWAITING_APPROVAL")
         await desk.approvers[0].operate(response.json(), "approve")
         assert (await desk.reached(response.json()))["state"] == "SUCCESS"
+    await require_clean_ledger(stack)
+
+
+async def test_each_run_of_a_standing_order_waits_for_others_than_who_made_the_order(
+    desk: Desk, stack: Stack
+) -> None:
+    order = await make_order(
+        desk.maker,
+        source=desk.source["id"],
+        destination=desk.destination["id"],
+        amount=600,
+        seconds=3_600,
+        start_at=in_seconds(1),
+    )
+    found: list[Json] = []
+
+    async def is_waiting() -> bool:
+        nonlocal found
+        found = (await desk.maker.get("/transfers", stage="AWAITING_APPROVAL"))["data"]
+        return bool(found)
+
+    await until(is_waiting)
+    [waiting] = found
+    problem_of(await desk.maker.operate(waiting, "approve"), 403, "maker_cannot_approve")
+    await desk.approvers[0].operate(waiting, "approve")
+    [run] = await wait_for_runs(desk.maker, order, at_least(1))
+    assert (run["state"], run["transfer_id"]) == ("SUCCESS", waiting["id"])
+    await change(desk.maker, order, "cancel")
     await require_clean_ledger(stack)
 
 
