@@ -11,7 +11,9 @@ from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
 from api.routes import (
+    account_limits,
     accounts,
+    approval_rules,
     service,
     standing_orders,
     statements,
@@ -56,6 +58,8 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         transfer_operations,
         transfer_batches,
         standing_orders,
+        approval_rules,
+        account_limits,
         service,
     ):
         app.include_router(module.router)

@@ -13,9 +13,11 @@ from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
 from services.access import AccessService
 from services.accounts import AccountService
+from services.approval_rules import ApprovalRuleService
 from services.balances import BalanceService
 from services.batches import BatchService
 from services.ledger import LedgerService
+from services.limits import LimitService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 
@@ -47,6 +49,8 @@ class ApiContext:
     transactions: TransactionService
     intake: TransferIntake
     operations: TransferOperations
+    approval_rules: ApprovalRuleService
+    limits: LimitService
     gateway: TransferGateway
     standing_orders: StandingOrderDesk
     batches: BatchService

@@ -13,13 +13,14 @@ from api.problems import BadHeader
 from domain.accounts import AccountReference
 from domain.errors import (
     AccountNotFound,
+    ApprovalRuleNotFound,
     BatchNotFound,
     FieldProblem,
     TransferNotFound,
     UserNotFound,
     ValidationFailed,
 )
-from domain.ids import BatchId, TransferId, UserId, parse_uuid
+from domain.ids import ApprovalRuleId, BatchId, TransferId, UserId, parse_uuid
 from domain.limits import (
     BATCH_ROWS_MAXIMUM,
     IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
@@ -68,6 +69,13 @@ async def _transfer_id(
     if uuid is None:
         raise TransferNotFound(transfer)
     return TransferId(uuid)
+
+
+async def _rule_id(rule: Annotated[str, Path(description="A rule's UUID.")]) -> ApprovalRuleId:
+    uuid = parse_uuid(rule)
+    if uuid is None:
+        raise ApprovalRuleNotFound(rule)
+    return ApprovalRuleId(uuid)
 
 
 async def _user_id(user: Annotated[str, Path(description="A user's UUID.")]) -> UserId:
@@ -156,6 +164,7 @@ async def _wait_seconds(
 AccountInPath: TypeAlias = Annotated[AccountReference, Depends(_account)]
 AccountInQuery: TypeAlias = Annotated[AccountReference | None, Depends(_account_filter)]
 TransferInPath: TypeAlias = Annotated[TransferId, Depends(_transfer_id)]
+RuleInPath: TypeAlias = Annotated[ApprovalRuleId, Depends(_rule_id)]
 UserInPath: TypeAlias = Annotated[UserId, Depends(_user_id)]
 Cursor: TypeAlias = Annotated[UUID | None, Depends(_cursor)]
 IdempotencyKey: TypeAlias = Annotated[str, Depends(_idempotency_key)]

@@ -9,12 +9,15 @@ import typer
 
 from cli import (
     accounts,
+    approvals,
     batches,
     demo,
     dev,
     importing,
     keys,
+    limits,
     orders,
+    rules,
     servers,
     transfers,
     users,
@@ -82,6 +85,9 @@ def make_app() -> typer.Typer:
         ("keys", _SERVERS, keys.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
+        ("approvals", _CLIENTS, approvals.app),
+        ("rules", _CLIENTS, rules.app),
+        ("limits", _CLIENTS, limits.app),
         ("orders", _CLIENTS, orders.app),
         ("batches", _CLIENTS, batches.app),
     ):

@@ -230,6 +230,18 @@ class LimitExceeded(TransferRefusal):
         )
 
 
+class ApprovalRequired(TransferRefusal):
+    """The transfer needs an approval, and was asked for in a way that does not wait for one."""
+
+    code = "approval_required"
+
+    def __init__(self, *, amount_minor: int, currency: str) -> None:
+        super().__init__(
+            f"{amount_minor} {currency} (minor units) need an approval by the rules in force; send "
+            "the transfer by itself, and it waits for one."
+        )
+
+
 class ReversalExceedsTransfer(TransferRefusal):
     """More would be reversed than has moved."""
 

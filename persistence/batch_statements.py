@@ -26,6 +26,7 @@ from domain.ids import AccountId, BatchId, TenantId, TransferId
 from domain.transfers import Failure, Transfer, TransferType
 from persistence.accounts import AccountIdentity, identity_from
 from persistence.balances import balance_from
+from persistence.batch_bounds import BatchBoundStatements
 from persistence.batches import batch_from, row_from
 from persistence.transfers import transfer_from
 
@@ -206,6 +207,7 @@ class BatchStatements:
 
     def __init__(self, connection: AsyncConnection[DictRow]) -> None:
         self._connection = connection
+        self.bounds = BatchBoundStatements(connection)
 
     async def claim_keys(
         self, tenant_id: TenantId, fingerprints: Mapping[str, bytes], *, operation: str

@@ -180,6 +180,7 @@ balances: Final = Table(
     Column("held_minor", MinorUnits, nullable=False, server_default=text("0")),
     Column("overdraft_limit_minor", MinorUnits, nullable=True, comment="null: without limit"),
     Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("has_limits", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("account_id", name="balances_pkey"),
     ForeignKeyConstraint(
         ["account_id", "tenant_id", "currency", "kind"],
@@ -654,6 +655,7 @@ approval_rules: Final = Table(
     _created_at(),
     Column("created_by", Uuid, nullable=True, comment="API key"),
     _time("retired_at", nullable=True),
+    Column("retired_by", Uuid, nullable=True, comment="API key"),
     PrimaryKeyConstraint("id", name="approval_rules_pkey"),
     ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="approval_rules_tenant"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="approval_rules_currency_code"),

@@ -55,6 +55,7 @@ class TransferFilter:
     """
 
     state: ProcessState | None = None
+    stage: TransferStage | None = None
     type: TransferType | None = None
     account_id: AccountId | None = None
     idempotency_key: str | None = None
@@ -75,6 +76,9 @@ class Approval:
     required: int
     deadline_at: datetime
 
+
+# Written out: a prepared statement could not use the partial index else.
+_IS_PROCESSING: Final = literal_column("transfers.state") == literal_column("'PROCESSING'")
 
 # The statements of every transfer are built once: building one costs more than running it.
 _OF_TENANT: Final = transfers.c.tenant_id == bindparam("tenant", type_=Uuid)
@@ -270,6 +274,10 @@ class TransferRepository:
         conditions: list[ColumnElement[bool]] = [transfers.c.tenant_id == tenant_id]
         if wanted.state is not None:
             conditions.append(transfers.c.state == wanted.state.value)
+        if wanted.stage is not None:
+            conditions.append(transfers.c.stage == wanted.stage.value)
+            if state_of(wanted.stage) is ProcessState.PROCESSING:
+                conditions.append(_IS_PROCESSING)
         if wanted.type is not None:
             conditions.append(transfers.c.type == wanted.type.value)
         if wanted.idempotency_key is not None:
@@ -342,8 +350,7 @@ class TransferRepository:
         """
         position = tuple_(transfers.c.updated_at, transfers.c.id)
         statement = select(transfers).where(
-            # Written out: a prepared statement could not use the partial index else.
-            literal_column("state") == literal_column("'PROCESSING'"),
+            _IS_PROCESSING,
             transfers.c.updated_at <= func.now() - timedelta(seconds=idle_seconds),
         )
         if after is not None:

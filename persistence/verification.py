@@ -11,6 +11,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from persistence.limits import USED_THIS_MONTH
+
 PROOF_TIMEOUT_SECONDS: Final = 600
 VIOLATIONS_SHOWN_MAXIMUM: Final = 1_000
 """Violations that one query reports at most."""
@@ -148,6 +150,40 @@ WHERE (batch.succeeded_rows, batch.failed_rows)
     IS DISTINCT FROM (told.succeeded, told.failed)
 """
 
+_HELD_OFF: Final = """
+SELECT 'account ' || balance.account_id AS subject,
+    'held is ' || balance.held_minor || '; its open holds sum to '
+    || coalesce(open.sum_minor, 0) AS message
+FROM balances AS balance
+LEFT JOIN (
+    SELECT account_id, sum(amount_minor - captured_minor) AS sum_minor
+    FROM holds
+    WHERE status = 'HELD'
+    GROUP BY account_id
+) AS open USING (account_id)
+WHERE balance.held_minor <> coalesce(open.sum_minor, 0)
+"""
+
+# Of this month: what was used before is held against nothing any more.
+_USAGE_OFF: Final = f"""
+SELECT 'account ' || coalesce(told.account_id, held.account_id) AS subject,
+    'of its limits ' || coalesce(told.used_minor, 0) || ' are used on '
+    || coalesce(told.day, held.day) || '; what it sent that day sums to '
+    || coalesce(held.used_minor, 0) AS message
+FROM (
+    SELECT * FROM account_usage
+    WHERE day >= date_trunc('month', now() AT TIME ZONE 'UTC')::date
+) AS told
+FULL JOIN ({USED_THIS_MONTH}) AS held USING (account_id, day)
+WHERE coalesce(told.used_minor, 0) <> coalesce(held.used_minor, 0)
+UNION ALL
+SELECT 'account ' || balance.account_id AS subject,
+    'its balance and its limits disagree about whether it has any' AS message
+FROM balances AS balance
+LEFT JOIN account_limits AS limits USING (account_id)
+WHERE balance.has_limits <> (limits.account_id IS NOT NULL)
+"""  # noqa: S608 - of this package
+
 # For each invariant: what is examined, and the rows that break it as (subject, message).
 _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
@@ -204,19 +240,7 @@ _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
         ),
         4: (
             "SELECT count(*) FROM balances",
-            """
-            SELECT 'account ' || balance.account_id AS subject,
-                'held is ' || balance.held_minor || '; its open holds sum to '
-                || coalesce(open.sum_minor, 0) AS message
-            FROM balances AS balance
-            LEFT JOIN (
-                SELECT account_id, sum(amount_minor - captured_minor) AS sum_minor
-                FROM holds
-                WHERE status = 'HELD'
-                GROUP BY account_id
-            ) AS open USING (account_id)
-            WHERE balance.held_minor <> coalesce(open.sum_minor, 0)
-            """,
+            f"{_HELD_OFF} UNION ALL {_USAGE_OFF}",
         ),
         5: (
             "SELECT count(*) FROM balances WHERE kind = 'CUSTOMER'",

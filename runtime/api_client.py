@@ -177,6 +177,14 @@ class ApiClient:
         """Make or change something other than a transfer."""
         return await self._send("POST", path, json=body)
 
+    async def put(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """Set something."""
+        return await self._send("PUT", path, json=body)
+
+    async def delete(self, path: str) -> Answer:
+        """Take something away."""
+        return await self._send("DELETE", path)
+
     async def transfer(
         self, body: Mapping[str, Any], *, key: str, prefer: str | None = None
     ) -> Answer:

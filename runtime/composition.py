@@ -32,12 +32,14 @@ from runtime.temporal import (
 )
 from services.access import AccessService
 from services.accounts import AccountService
+from services.approval_rules import ApprovalRuleService
 from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
 from services.endings import EndingService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.limits import LimitService
 from services.operations import OperationService
 from services.outcomes import OutcomeBoard
 from services.reservations import ReservationService
@@ -67,6 +69,8 @@ class Services:
     statements: StatementService
     transactions: TransactionService
     operations: OperationService
+    approval_rules: ApprovalRuleService
+    limits: LimitService
     standing_orders: StandingOrderService
     standing_order_runs: StandingOrderRunService
     batches: BatchService
@@ -105,6 +109,8 @@ def make_services(
             endings=endings,
             publish=publish,
         ),
+        approval_rules=ApprovalRuleService(database),
+        limits=LimitService(database),
         standing_orders=StandingOrderService(database),
         standing_order_runs=StandingOrderRunService(database),
         batches=BatchService(database),
@@ -179,6 +185,8 @@ async def open_api(
                 intake=intake,
                 gateway=gateway,
             ),
+            approval_rules=services.approval_rules,
+            limits=services.limits,
             gateway=gateway,
             standing_orders=StandingOrderDesk(
                 orders=services.standing_orders,

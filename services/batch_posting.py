@@ -21,6 +21,7 @@ from persistence.batch_statements import (
     RowOutcome,
 )
 from persistence.database import Database
+from services.bounds import TransferBounds
 from services.chunk_decision import ChunkDecision, PreparedRow, row_of_transfer
 from services.chunk_preparation import Directory, prepare_rows
 from services.chunk_text import BlockText, ChunkText
@@ -241,6 +242,7 @@ class BatchPostingService:
         lookahead.begin(batch, chunk.last)
         await _copy(statements, decided)
         await statements.set_balances(decision.changed_balances())
+        await statements.bounds.use(batch.tenant_id, decision.bounds.counted_minor)
         await statements.settle_rows(batch.id, decision.outcomes)
         return await _advance(statements, batch, chunk.last, decision.outcomes)
 
@@ -253,14 +255,22 @@ class BatchPostingService:
             order.destination_account_id for order in orders
         }
         balances = await statements.lock_balances(batch.tenant_id, sides)
+        bounds = TransferBounds(
+            await statements.bounds.rules(batch.tenant_id),
+            await statements.bounds.usages({order.source_account_id for order in orders}),
+        )
         claimed = await statements.claim_keys(
             batch.tenant_id,
-            {order.idempotency_key: order.fingerprint for order in orders},
+            {
+                order.idempotency_key: order.fingerprint
+                for order in orders
+                if bounds.missing_approval(order.money) is None
+            },
             operation=CREATE_TRANSFER,
         )
         taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
         earlier = await statements.transfers_of_keys(batch.tenant_id, taken) if taken else {}
-        return ChunkDecision(balances, claimed, earlier)
+        return ChunkDecision(balances, claimed, earlier, bounds)
 
     async def _settle_waiting(
         self, statements: BatchStatements, batch: TransferBatch

@@ -18,6 +18,7 @@ from domain.limits import BALANCE_DIGITS
 from domain.states import ProcessState
 from domain.transfers import Failure, Transfer, TransferOrder
 from persistence.batch_statements import RowOutcome
+from services.bounds import TransferBounds
 from services.identifiers import new_uuid
 
 _BALANCE_BOUND_MINOR = 10**BALANCE_DIGITS
@@ -78,7 +79,10 @@ class ChunkDecision:
     claimed
         The keys that this transaction has taken.
     earlier
-        The transfers of the other keys.
+        The transfers of the other keys; a key without one needs an approval, or was used for
+        something else.
+    bounds
+        Approval rules and limits.
 
     Notes
     -----
@@ -89,6 +93,7 @@ class ChunkDecision:
     balances: dict[AccountId, Balance]
     claimed: set[str]
     earlier: Mapping[str, Transfer]
+    bounds: TransferBounds
     outcomes: list[RowOutcome] = field(default_factory=list)
     touched: set[AccountId] = field(default_factory=set)
     _transfers: list[DecidedTransfer] = field(default_factory=list)
@@ -104,23 +109,31 @@ class ChunkDecision:
             elif order.idempotency_key in self.claimed:
                 self._move(row, order)
             else:
-                transfer = self.earlier.get(order.idempotency_key)
-                self.outcomes.append(row_of_earlier(row, transfer, order.fingerprint))
+                self.outcomes.append(self._without_claim(row, order))
         return DecidedBlock(self._transfers, self._entries)
 
     def changed_balances(self) -> list[Balance]:
         """Give the balances that are to be written, in the order of their accounts' ids."""
         return [self.balances[account_id] for account_id in sorted(self.touched)]
 
+    def _without_claim(self, row: BatchRow, order: TransferOrder) -> RowOutcome:
+        """Give the outcome of a row whose key was taken before, or was not to be taken."""
+        transfer = self.earlier.get(order.idempotency_key)
+        if transfer is None:
+            missing = self.bounds.missing_approval(order.money)
+            return refused_row(row, missing or IdempotencyKeyReused(row.idempotency_key))
+        return row_of_earlier(row, transfer, order.fingerprint)
+
     def _move(self, row: BatchRow, order: TransferOrder) -> None:
         source = self.balances[order.source_account_id]
         destination = self.balances[order.destination_account_id]
-        refusal = refusal_of(order, source, destination)
+        refusal = refusal_of(order, source, destination, self.bounds)
         failure = None if refusal is None else Failure.of(refusal)
         self._transfers.append(DecidedTransfer(order, failure))
         if failure is not None:
             self.outcomes.append(RowOutcome(row.position, RowStatus.FAILED, failure, order.id))
             return
+        self.bounds.count(order.source_account_id, order.money)
         self._enter(order, source, EntryDirection.DEBIT)
         self._enter(order, destination, EntryDirection.CREDIT)
         self.outcomes.append(RowOutcome(row.position, RowStatus.SUCCEEDED, None, order.id))
@@ -140,21 +153,20 @@ class ChunkDecision:
 
 
 def refusal_of(
-    order: TransferOrder, source: Balance, destination: Balance
+    order: TransferOrder, source: Balance, destination: Balance, bounds: TransferBounds
 ) -> TransferRefusal | None:
     """Tell why an order fails on balances that are locked; ``None`` where it succeeds.
 
     Notes
     -----
-    In the order in which the steps of a single transfer look. Further reasons, such as limits of
-    an account (``limit_exceeded``) or an approval that is missing (``approval_required``), belong
-    here and nowhere else in a batch.
+    In the order in which the steps of a single transfer look.
     """
     amount_minor = order.money.amount_minor
     try:
         source.require_active()
         destination.require_active()
         source.require_available(amount_minor)
+        bounds.require_within(source.account_id, order.money)
     except TransferRefusal as refusal:
         return refusal
     debited = source.posted_minor - amount_minor
@@ -170,9 +182,9 @@ def refused_row(row: BatchRow, refusal: DomainError | None) -> RowOutcome:
     return RowOutcome(row.position, RowStatus.REJECTED, failure, None)
 
 
-def row_of_earlier(row: BatchRow, transfer: Transfer | None, fingerprint: bytes) -> RowOutcome:
+def row_of_earlier(row: BatchRow, transfer: Transfer, fingerprint: bytes) -> RowOutcome:
     """Give the outcome of a row whose key was taken before."""
-    if transfer is None or transfer.fingerprint != fingerprint:
+    if transfer.fingerprint != fingerprint:
         return refused_row(row, IdempotencyKeyReused(row.idempotency_key))
     return row_of_transfer(row, transfer)
 

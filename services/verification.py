@@ -28,7 +28,7 @@ INVARIANTS: Final = MappingProxyType(
         1: ("zero sum", "Per tenant and currency, all posted balances sum to zero."),
         2: ("balances", "Each balance is the sum of its entries and what its last one says."),
         3: ("sequences", "Sequences have no gap; each balance follows from the one before."),
-        4: ("holds", "What an account holds is the sum of its open holds."),
+        4: ("holds", "Holds sum to what accounts hold, and to what is used of their limits."),
         5: ("overdrafts", "No customer account is below its overdraft limit."),
         6: (
             "transfers",

@@ -219,3 +219,58 @@ async def _has_lock_waiters(stack: Stack, number: int) -> bool:
         name = connection.info.dbname
         found = await (await connection.execute(LOCK_WAITERS, (name,))).fetchone()
     return found is not None and found[0] >= number
+
+
+async def test_rows_use_up_the_limits_of_their_sources_as_single_transfers_do(
+    tenant: Client, stack: Stack
+) -> None:
+    source, destination = (await tenant.account(balance=100))["id"], (await tenant.account())["id"]
+    sides = {"source": source, "destination": destination}
+    await tenant.call("PUT", f"/accounts/{source}/limits", json={"per_transfer": 9, "per_day": 20})
+    await tenant.transfer(amount=5, **sides)
+    rows = [row(10, **sides), *(row(7, **sides) for _ in range(3)), row(1, **sides)]
+    batch = await run_batch(tenant, rows)
+    found = await rows_of(tenant, batch["id"])
+    assert [each["status"] for each in found] == [
+        *("FAILED", "SUCCEEDED", "SUCCEEDED", "FAILED", "SUCCEEDED"),
+    ]
+    assert {each["code"] for each in found} == {None, "limit_exceeded"}
+    limits = await tenant.get(f"/accounts/{source}/limits")
+    assert limits["used_today"] == 20
+    problem_of(
+        await tenant.post_transfer(key=new_key(), amount=1, currency="EUR", **sides),
+        422,
+        "limit_exceeded",
+    )
+    await require_clean_ledger(stack)
+
+
+async def test_what_batches_sent_this_month_counts_for_limits_that_are_set_later(
+    tenant: Client, stack: Stack
+) -> None:
+    source, destination = (await tenant.account(balance=100))["id"], (await tenant.account())["id"]
+    sides = {"source": source, "destination": destination}
+    await run_batch(tenant, [row(30, **sides), row(80, **sides)])
+    await tenant.call("PUT", f"/accounts/{source}/limits", json={"per_month": 50})
+    assert (await tenant.get(f"/accounts/{source}/limits"))["used_this_month"] == 30
+    await require_clean_ledger(stack)
+
+
+async def test_a_row_that_needs_an_approval_is_rejected_and_its_key_stays_free(
+    tenant: Client, stack: Stack
+) -> None:
+    source, destination = (await tenant.account(balance=500))["id"], (await tenant.account())["id"]
+    sides = {"source": source, "destination": destination}
+    await tenant.call("POST", "/approval-rules", json={"currency": "EUR", "threshold": 100})
+    rows = [row(100, **sides), row(101, **sides), row(102, **sides)]
+    waiting = await tenant.post_transfer(**single(rows[2]))
+    assert waiting.json()["stage"] == "AWAITING_APPROVAL"
+    batch = await run_batch(tenant, rows[:2])
+    found = await rows_of(tenant, batch["id"])
+    assert [(each["status"], each["code"]) for each in found] == [
+        ("SUCCEEDED", None),
+        ("REJECTED", "approval_required"),
+    ]
+    later = await tenant.post_transfer(**single(rows[1]))
+    assert (later.status_code, later.json()["stage"]) == (202, "AWAITING_APPROVAL")
+    await require_clean_ledger(stack)

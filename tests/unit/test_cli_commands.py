@@ -13,6 +13,9 @@ GROUPS = {
     "keys": ("create", "list", "revoke"),
     "users": ("create", "list"),
     "accounts": ("create", "list", "statement"),
+    "approvals": ("list",),
+    "rules": ("create", "list", "retire"),
+    "limits": ("show", "set", "clear"),
     "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
     "batches": ("create", "show", "list", "rows", "result", "cancel"),
 }
@@ -86,6 +89,8 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
             ],
             "leave out --scope",
         ),
+        (["limits", "set", "x"], "Give --per-transfer, --per-day or --per-month"),
+        (["limits", "set", "x", "--per-day", "1.5"], "--per-day takes a whole number"),
         (["keys", "create", "--tenant", " ", "--name", "b"], "--tenant must have 1 to 200"),
     ],
 )
