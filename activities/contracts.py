@@ -12,6 +12,7 @@ from uuid import UUID
 
 from temporalio import activity
 
+from domain.batches import BatchStage
 from domain.operations import Operation
 from domain.states import ProcessState, TransferStage
 from domain.transfers import CaptureMode, TransferType
@@ -210,3 +211,59 @@ class ReconciliationSteps(ABC):
     @abstractmethod
     async def resolve_abandoned_transfers(self) -> ReconciliationReport:
         """Find PROCESSING transfers whose workflow is closed or lost, and end them rightly."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchKey:
+    """Which batch a step is about. Its rows stand in the database and never here."""
+
+    tenant_id: UUID
+    batch_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """What the database says of a batch after a step.
+
+    Parameters
+    ----------
+    total
+        Rows of the batch.
+    position
+        The last row that was looked at.
+    settled
+        Rows with an outcome.
+    """
+
+    state: ProcessState
+    stage: BatchStage
+    total: int
+    position: int
+    settled: int
+
+    @property
+    def is_final(self) -> bool:
+        """Whether every row has its outcome."""
+        return self.state is not ProcessState.PROCESSING
+
+
+@dataclass(frozen=True, slots=True)
+class StopInput:
+    """Which batch to stop, and why."""
+
+    batch: BatchKey
+    failure: FailureDetails
+
+
+class BatchSteps(ABC):
+    """The steps of a batch. Each repeats to the same result."""
+
+    @activity.defn(name="post_batch_chunks")
+    @abstractmethod
+    async def post_batch_chunks(self, batch: BatchKey) -> BatchProgress:
+        """Post some chunks, each in one transaction; stops early where it is asked to."""
+
+    @activity.defn(name="stop_batch")
+    @abstractmethod
+    async def stop_batch(self, stop: StopInput) -> BatchProgress:
+        """Cancel the rows without an outcome; what is posted stays."""

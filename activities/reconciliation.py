@@ -1,13 +1,17 @@
-"""Transfers whose workflow is gone, brought to their one right end."""
+"""Transfers and batches whose workflow is gone, brought to their one right end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from temporalio import activity
 
 from activities.contracts import ReconciliationReport, ReconciliationSteps
-from domain.errors import WorkflowTerminated
+from domain.batches import BatchStage, TransferBatch
+from domain.errors import BatchWorkflowTerminated, WorkflowTerminated
 from domain.transfers import Failure
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.transactions import TransactionService
 from services.workflow_census import ClosedStatus, OpenWorkflowIds, WorkflowCensus
 
@@ -17,6 +21,9 @@ IDLE_SECONDS: Final = 5.0
 RUN_SECONDS: Final = 45.0
 """After so long a run ends where it is, within its activity's time; the next one goes on."""
 
+NOT_FOUND: Final = "NOT_FOUND"
+"""What ``closed_status`` says where Temporal knows no such workflow."""
+
 
 class ReconciliationActivities(ReconciliationSteps):
     """Compares the database's unfinished transfers with Temporal's workflows."""
@@ -24,11 +31,17 @@ class ReconciliationActivities(ReconciliationSteps):
     def __init__(
         self,
         transactions: TransactionService,
+        batches: BatchService,
+        batch_posting: BatchPostingService,
         *,
         closed_status: ClosedStatus,
         open_workflow_ids: OpenWorkflowIds,
+        start_batch: Callable[[TransferBatch], Awaitable[None]],
     ) -> None:
         self._transactions = transactions
+        self._batches = batches
+        self._batch_posting = batch_posting
+        self._start_batch = start_batch
         self._closed_status = closed_status
         self._open_workflow_ids = open_workflow_ids
 
@@ -56,4 +69,20 @@ class ReconciliationActivities(ReconciliationSteps):
                     transfer.tenant_id, transfer.id, Failure.of(WorkflowTerminated(status))
                 )
                 resolved += 1
-        return ReconciliationReport(examined, resolved)
+        async for batch in self._batches.unfinished(idle_seconds=IDLE_SECONDS):
+            examined += 1
+            resolved += await self._resolve_batch(batch)
+        return ReconciliationReport(examined=examined, resolved=resolved)
+
+    async def _resolve_batch(self, batch: TransferBatch) -> bool:
+        """End a batch whose workflow is gone; start one that never had a workflow."""
+        status = await self._closed_status(batch.workflow_id)
+        if status is None:
+            return False
+        if status == NOT_FOUND and batch.stage is BatchStage.STAGED:
+            # Temporal was away when the batch was recorded.
+            await self._start_batch(batch)
+        else:
+            terminated = Failure.of(BatchWorkflowTerminated(status))
+            await self._batch_posting.stop(batch.tenant_id, batch.id, terminated)
+        return True

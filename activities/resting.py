@@ -2,6 +2,7 @@
 
 from temporalio import activity
 
+from activities.application_errors import application_errors
 from activities.contracts import (
     ExpiryInput,
     OperationInput,
@@ -10,7 +11,7 @@ from activities.contracts import (
     TransferProgress,
 )
 from activities.orders import operation_of, order_of
-from activities.transfers import application_errors, progress_of
+from activities.transfers import progress_of
 from domain.ids import TenantId, TransferId
 from services.operations import OperationService
 from services.transactions import TransactionService

@@ -1,12 +1,8 @@
 """The steps of a transfer as Temporal activities: one call of a service each."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
-
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.application_errors import application_errors
 from activities.contracts import (
     CompensationInput,
     FailureDetails,
@@ -16,29 +12,9 @@ from activities.contracts import (
     TransferSteps,
 )
 from activities.orders import order_of
-from domain.errors import (
-    CaptureExceedsHold,
-    DomainError,
-    ExpiryNotLater,
-    IdempotencyKeyReused,
-    MakerCannotApprove,
-    OperationConflict,
-    TransferNotFound,
-    TransferRefusal,
-)
 from domain.ids import TenantId, TransferId
 from domain.transfers import Failure, Transfer
 from services.transactions import TransactionService
-
-FINAL_ERRORS: Final = (
-    TransferRefusal,
-    TransferNotFound,
-    IdempotencyKeyReused,
-    OperationConflict,
-    CaptureExceedsHold,
-    ExpiryNotLater,
-    MakerCannotApprove,
-)
 
 
 class TransferActivities(TransferSteps):
@@ -90,26 +66,6 @@ class TransferActivities(TransferSteps):
                     Failure(compensation.failure.code, compensation.failure.message),
                 )
             )
-
-
-@contextmanager
-def application_errors() -> Iterator[None]:
-    """Tell Temporal which of the domain's errors another attempt cannot change."""
-    try:
-        yield
-    except DomainError as error:
-        is_final = isinstance(error, FINAL_ERRORS)
-        raise ApplicationError(
-            error.message,
-            type=error.code,
-            non_retryable=is_final,
-            # A refusal is the answer, not a fault: no warning in the logs, no count of errors.
-            category=(
-                ApplicationErrorCategory.BENIGN
-                if is_final
-                else ApplicationErrorCategory.UNSPECIFIED
-            ),
-        ) from error
 
 
 def progress_of(transfer: Transfer) -> TransferProgress:

@@ -10,7 +10,18 @@ from api.admission import Admission, AdmissionLimits
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
-from api.routes import accounts, service, statements, transfer_operations, transfers, users
+from api.routes import (
+    account_limits,
+    accounts,
+    approval_rules,
+    service,
+    standing_orders,
+    statements,
+    transfer_batches,
+    transfer_operations,
+    transfers,
+    users,
+)
 
 DESCRIPTION: Final = """Moves money between wallet accounts, durably and once.
 
@@ -39,7 +50,18 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
     )
     app.state.context = context
     install_problem_handlers(app)
-    for module in (users, accounts, statements, transfers, transfer_operations, service):
+    for module in (
+        users,
+        accounts,
+        statements,
+        transfers,
+        transfer_operations,
+        transfer_batches,
+        standing_orders,
+        approval_rules,
+        account_limits,
+        service,
+    ):
         app.include_router(module.router)
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.

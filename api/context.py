@@ -6,13 +6,18 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.batch_intake import BatchIntake
+from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
 from services.access import AccessService
 from services.accounts import AccountService
+from services.approval_rules import ApprovalRuleService
 from services.balances import BalanceService
+from services.batches import BatchService
 from services.ledger import LedgerService
+from services.limits import LimitService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 
@@ -44,7 +49,12 @@ class ApiContext:
     transactions: TransactionService
     intake: TransferIntake
     operations: TransferOperations
+    approval_rules: ApprovalRuleService
+    limits: LimitService
     gateway: TransferGateway
+    standing_orders: StandingOrderDesk
+    batches: BatchService
+    batch_intake: BatchIntake
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

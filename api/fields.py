@@ -55,7 +55,7 @@ def _amount(value: Any) -> int:
     return amount_minor
 
 
-def _capture_amount(value: Any) -> int:
+def _amount_from_zero(value: Any) -> int:
     amount_minor = _minor_units(value)
     if not 0 <= amount_minor <= AMOUNT_MAXIMUM_MINOR:
         raise PydanticCustomError(
@@ -167,9 +167,20 @@ _AMOUNT_SCHEMA: Final = {
     "description": "Minor units of the currency: 1234 of USD is 12.34 USD.",
 }
 
+_AMOUNT_FROM_ZERO_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAXIMUM_MINOR},
+        {"type": "string", "pattern": "^(0|[1-9][0-9]{0,30})$"},
+    ],
+    "description": "Minor units of the currency.",
+}
+
 Amount: TypeAlias = Annotated[int, BeforeValidator(_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
 CaptureAmount: TypeAlias = Annotated[
-    int, BeforeValidator(_capture_amount), WithJsonSchema(_AMOUNT_SCHEMA)
+    int, BeforeValidator(_amount_from_zero), WithJsonSchema(_AMOUNT_SCHEMA)
+]
+AmountFromZero: TypeAlias = Annotated[
+    int, BeforeValidator(_amount_from_zero), WithJsonSchema(_AMOUNT_FROM_ZERO_SCHEMA)
 ]
 OverdraftLimit: TypeAlias = Annotated[
     int, BeforeValidator(_overdraft_limit), WithJsonSchema({"type": "integer", "minimum": 0})

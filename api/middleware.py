@@ -10,7 +10,9 @@ from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.limits import REQUEST_BODY_BYTES_MAXIMUM
+from domain.limits import BATCH_BODY_BYTES_MAXIMUM, REQUEST_BODY_BYTES_MAXIMUM
+
+BATCHES_PATH: Final = "/v1/transfer-batches"
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 
@@ -26,7 +28,10 @@ _SECONDS: Final = Histogram(
 
 
 class BodyLimit:
-    """Refuses bodies over ``REQUEST_BODY_BYTES_MAXIMUM`` as they come in, however they are sent."""
+    """Refuses bodies that are too large as they come in, however they are sent.
+
+    Over ``REQUEST_BODY_BYTES_MAXIMUM``, or ``BATCH_BODY_BYTES_MAXIMUM`` where a batch is sent.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,15 +39,17 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         received_bytes = 0
+        is_batch = scope["type"] == "http" and scope["path"] == BATCHES_PATH
+        maximum = BATCH_BODY_BYTES_MAXIMUM if is_batch else REQUEST_BODY_BYTES_MAXIMUM
 
         async def limited() -> Message:
             nonlocal received_bytes
             message = await receive()
             received_bytes += len(message.get("body", b""))
-            if received_bytes > REQUEST_BODY_BYTES_MAXIMUM:
+            if received_bytes > maximum:
                 raise HTTPException(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"The body may have {REQUEST_BODY_BYTES_MAXIMUM} bytes at most.",
+                    f"The body may have {maximum} bytes at most.",
                 )
             return message
 

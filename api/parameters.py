@@ -13,13 +13,16 @@ from api.problems import BadHeader
 from domain.accounts import AccountReference
 from domain.errors import (
     AccountNotFound,
+    ApprovalRuleNotFound,
+    BatchNotFound,
     FieldProblem,
     TransferNotFound,
     UserNotFound,
     ValidationFailed,
 )
-from domain.ids import TransferId, UserId, parse_uuid
+from domain.ids import ApprovalRuleId, BatchId, TransferId, UserId, parse_uuid
 from domain.limits import (
+    BATCH_ROWS_MAXIMUM,
     IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAXIMUM,
@@ -66,6 +69,13 @@ async def _transfer_id(
     if uuid is None:
         raise TransferNotFound(transfer)
     return TransferId(uuid)
+
+
+async def _rule_id(rule: Annotated[str, Path(description="A rule's UUID.")]) -> ApprovalRuleId:
+    uuid = parse_uuid(rule)
+    if uuid is None:
+        raise ApprovalRuleNotFound(rule)
+    return ApprovalRuleId(uuid)
 
 
 async def _user_id(user: Annotated[str, Path(description="A user's UUID.")]) -> UserId:
@@ -120,6 +130,29 @@ def wait_seconds_of(prefer: str | None) -> int:
     return 0 if _RESPOND_ASYNC in prefer.lower() else WAIT_SECONDS_DEFAULT
 
 
+async def _prompt_seconds(
+    prefer: Annotated[
+        str | None, Header(description="`wait=<seconds>` (at most 30); at once without it.")
+    ] = None,
+) -> int:
+    return wait_seconds_of(prefer) if prefer else 0
+
+
+async def _batch_id(batch: Annotated[str, Path(description="A batch's UUID.")]) -> BatchId:
+    uuid = parse_uuid(batch)
+    if uuid is None:
+        raise BatchNotFound(batch)
+    return BatchId(uuid)
+
+
+async def _position_cursor(cursor: Annotated[str | None, Query()] = None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and int(cursor[:9]) <= BATCH_ROWS_MAXIMUM):
+        raise bad_cursor()
+    return int(cursor[:9])
+
+
 async def _wait_seconds(
     prefer: Annotated[
         str | None, Header(description="`wait=<seconds>` (at most 30) or `respond-async`.")
@@ -131,7 +164,11 @@ async def _wait_seconds(
 AccountInPath: TypeAlias = Annotated[AccountReference, Depends(_account)]
 AccountInQuery: TypeAlias = Annotated[AccountReference | None, Depends(_account_filter)]
 TransferInPath: TypeAlias = Annotated[TransferId, Depends(_transfer_id)]
+RuleInPath: TypeAlias = Annotated[ApprovalRuleId, Depends(_rule_id)]
 UserInPath: TypeAlias = Annotated[UserId, Depends(_user_id)]
 Cursor: TypeAlias = Annotated[UUID | None, Depends(_cursor)]
 IdempotencyKey: TypeAlias = Annotated[str, Depends(_idempotency_key)]
 WaitSeconds: TypeAlias = Annotated[int, Depends(_wait_seconds)]
+BatchInPath: TypeAlias = Annotated[BatchId, Depends(_batch_id)]
+PositionCursor: TypeAlias = Annotated[int, Depends(_position_cursor)]
+PromptSeconds: TypeAlias = Annotated[int, Depends(_prompt_seconds)]

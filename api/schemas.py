@@ -423,6 +423,7 @@ class TransferView(BaseModel):
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
+    batch_id: UUID | None = Field(description="the batch that made it, where one did")
 
     @staticmethod
     def of(transfer: Transfer) -> "TransferView":
@@ -457,6 +458,7 @@ class TransferView(BaseModel):
             created_at=transfer.created_at,
             updated_at=transfer.updated_at,
             completed_at=transfer.completed_at,
+            batch_id=transfer.batch_id,
         )
 
 

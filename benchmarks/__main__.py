@@ -9,6 +9,7 @@ from typing import Final
 
 import uvloop
 
+from benchmarks.batches import measure_batches
 from benchmarks.growth import grow
 from benchmarks.load.closed_loop import LoadGeneratorError, wrk_program
 from benchmarks.machine import this_machine
@@ -32,10 +33,15 @@ def say(line: str) -> None:
 async def bench(plan: Plan) -> Results:
     """Start the servers, measure, prove the ledger."""
     results = Results(plan=plan.as_json())
-    if plan.sections - {Section.GROWTH}:
+    if plan.sections - {Section.GROWTH, Section.BATCHES}:
         async with _running(plan, results) as stack:
             await _closed(plan, stack, results)
             await _pressed(plan, stack, results)
+    if Section.BATCHES in plan.sections:
+        async with _running(plan, results) as stack:
+            results.batches = await measure_batches(
+                stack, rounds=plan.rounds, seconds=plan.seconds, report=say
+            )
     if Section.GROWTH in plan.sections:
         # On servers of its own: what the others leave behind would be most of the smallest size.
         async with _running(plan, results) as stack:

@@ -17,6 +17,8 @@ class Section(StrEnum):
     """Arrivals at rising rates."""
     BACK_PRESSURE = "back-pressure"
     """Three times as many arrivals as can be served."""
+    BATCHES = "batches"
+    """Batches beside pgbench, on empty tables and on grown ones."""
     GROWTH = "growth"
     """More and more transfers in the tables. Last, for what it adds stays."""
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import uvloop
 
+from benchmarks.batches import send_batches
 from benchmarks.choices import Contention
 from benchmarks.load.closed_loop import LoadGeneratorError, wrk_program
 from benchmarks.machine import this_machine
@@ -30,6 +31,7 @@ ROUNDS: Final = 2
 SECONDS: Final = 2.5
 WARM_UP_SECONDS: Final = 1.0
 GUARDED: Final = (TO_FLOOR, ALONE_TO_FLOOR, CPU_TO_FLOOR)
+BATCH_ROWS: Final = 20_000
 NOTEWORTHY: Final = 1.5
 """A ratio that is worse than the recorded one by more than this factor is pointed at."""
 
@@ -50,6 +52,8 @@ async def measure() -> tuple[dict[str, Summary], str, list[str]]:
             *transfer_ways(stack, Contention.DISTINCT, ALONE, MANY),
         ]
         summaries = await Rounds(ROUNDS, SECONDS, WARM_UP_SECONDS, SEED, say).measure(ways)
+        _, seconds = await send_batches(stack, Contention.DISTINCT, BATCH_ROWS, 1)
+        say(f"a batch of {BATCH_ROWS:,} rows: {BATCH_ROWS / seconds:,.0f} transfers/s")
         machine = str(await this_machine(stack))
         await stack.idle()
         return summaries, machine, [*failures_of(summaries), *await stack.problems()]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.batches import BatchResults
 from benchmarks.figures import Spread
 from benchmarks.growth import GrowthPoint
 from benchmarks.load.open_loop import OpenLoad
@@ -63,6 +64,9 @@ def markdown(results: Results, *, plots: Sequence[Path] = ()) -> str:
         parts += [open_table(results.open_loops)]
     if results.pressure:
         parts += ["### Back pressure", pressure_table(results.pressure)]
+    if results.batches:
+        parts += ["### Batches", _BATCHES, batches_table(results.batches)]
+        parts += [batches_memory(results.batches)]
     if results.growth:
         parts += ["### Growth", growth_table(results.growth), scans_of(results.growth)]
     parts += [f"![{path.stem.replace('-', ' ')}]({path.parent.name}/{path.name})" for path in plots]
@@ -106,6 +110,35 @@ def memory_table(summaries: Mapping[str, Summary]) -> str:
             name = f"peer: {key.rpartition(' / ')[0]}" if process == "peer" else process
             peaks[name] = max(used, peaks.get(name, 0))
     return table(["process", "MiB"], [[name, figure(used)] for name, used in peaks.items()])
+
+
+def batches_table(batches: BatchResults) -> str:
+    """Write batches beside pgbench."""
+    head = ["accounts", "in flight", "transfers before", "recorded s", "all done s", "rows/s"]
+    rows = [
+        [
+            run.kind,
+            str(run.in_flight),
+            f"{run.transfers_before:,}",
+            figure(run.staged_seconds),
+            figure(run.seconds),
+            spread(Spread(run.per_second, run.lowest_per_second, run.highest_per_second)),
+            f"{run.to_tpcb:.2f}",
+        ]
+        for run in batches.runs
+    ]
+    tpcb = Spread.of(batches.tpcb_per_second)
+    reference = ["pgbench TPC-B", "8", "", "", "", spread(tpcb), "1"]
+    return table([*head, "to TPC-B"], [*rows, reference])
+
+
+def batches_memory(batches: BatchResults) -> str:
+    """Write the peak memory before the first batch and after all."""
+    rows = [
+        [name, figure(batches.idle_memory_mib[name]), figure(used)]
+        for name, used in batches.memory_mib.items()
+    ]
+    return table(["process", "MiB before", "MiB peak"], rows)
 
 
 def open_table(loads_of: Mapping[str, Sequence[OpenLoad]]) -> str:
@@ -184,6 +217,11 @@ _SIDE_BY_SIDE: Final = (
     "transfer, workflow or transaction; `peer` is the process of the way that is compared with, "
     "its clients included, `load` is wrk or pgbench. Others' CPU: the share of the machine that "
     "went to what has no part in the measurement."
+)
+_BATCHES: Final = (
+    "Each batch has 100,000 rows, sent as JSON. Recorded: until the answer, with all rows read, "
+    "checked and durable. All done: until every row had its outcome. pgbench ran before and after "
+    "each."
 )
 _OPEN_LOOP: Final = (
     "Latency counts from when a request was due, of transfers that were done. Served: done before "

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.batches import BatchResults
 from benchmarks.growth import GrowthPoint
 from benchmarks.load.open_loop import OpenLoad
 from benchmarks.machine import Machine
@@ -31,6 +32,7 @@ class Results:
     closed: dict[str, Summary] = field(default_factory=dict)
     open_loops: dict[str, list[OpenLoad]] = field(default_factory=dict)
     pressure: Pressure | None = None
+    batches: BatchResults | None = None
     growth: list[GrowthPoint] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 

@@ -32,6 +32,11 @@ _OPTION_OF_FIELD: Final = MappingProxyType(
         "from": "--from",
         "to": "--to",
         "user_id": "--user",
+        "schedule.interval_seconds": "--every",
+        "schedule.cron": "--cron",
+        "schedule.time_zone": "--time-zone",
+        "start_at": "--start",
+        "end_at": "--end",
         "Idempotency-Key": "--key",
     }
 )

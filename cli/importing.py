@@ -22,6 +22,7 @@ from cli.console import messages, print_json, print_line, print_table
 from cli.failures import CommandFailed
 from cli.options import ApiKey, ApiUrl, AsJson, DataDir
 from runtime.api_client import ApiPlace, open_api_client
+from runtime.batch_importing import BatchImporter
 from runtime.import_files import AccountFile, ImportFileError, RejectsFile, TransferFile
 from runtime.importing import (
     CONCURRENCY_DEFAULT,
@@ -50,6 +51,12 @@ def import_files(
     concurrency: Annotated[
         int, typer.Option(min=1, max=CONCURRENCY_MAXIMUM, help="Requests in flight at most.")
     ] = CONCURRENCY_DEFAULT,
+    one_by_one: Annotated[
+        bool,
+        typer.Option(
+            "--one-by-one", help="A request for each transfer, several in flight; no batches."
+        ),
+    ] = False,
     rejects: Annotated[
         Path | None,
         typer.Option(help="File to write the rows to that moved no money, with the reason."),
@@ -69,8 +76,9 @@ def import_files(
     effective_at, description. Accounts are named by UUID, account number or ext:ID. Other columns
     are ignored.
 
-    Several rows are in flight, but the rows of one account keep the file's order. Exit code 0 where
-    every row has moved its money, now or earlier.
+    Transfers go in batches of some thousands, in the file's order; with --one-by-one several are in
+    flight, but those of one account keep it. Exit code 0 where every row has moved its money, now
+    or earlier.
     """
     try:
         accounts, transfers = AccountFile(accounts_csv), TransferFile(transfers_csv)
@@ -78,7 +86,8 @@ def import_files(
         # A wrong address or key is told at once; only later is it waited for.
         call_api(place, lambda api: api.get("/v1/accounts", limit=1), as_json=False)
         with _rejects_file(rejects, accounts, transfers) as rejects_file:
-            report = _run(place, accounts, transfers, concurrency, rejects_file)
+            kind = Importer if one_by_one else BatchImporter
+            report = _run(place, accounts, transfers, concurrency, rejects_file, kind=kind)
     except ImportFileError as error:
         raise CommandFailed(str(error)) from error
     if as_json:
@@ -100,9 +109,9 @@ class _ProgressBar:
     def began(self, what: str, total: int) -> None:
         self._task = self._progress.add_task(what, total=total)
 
-    def advanced(self) -> None:
+    def advanced(self, rows: int = 1) -> None:
         if self._task is not None:
-            self._progress.advance(self._task)
+            self._progress.advance(self._task, rows)
 
     def retried(self, failure: Exception) -> None:
         # Many requests in flight fail of the same thing.
@@ -117,6 +126,8 @@ def _run(
     transfers: TransferFile,
     concurrency: int,
     rejects: RejectsFile | None,
+    *,
+    kind: type[Importer],
 ) -> ImportReport:
     done = ImportReport()
 
@@ -127,7 +138,7 @@ def _run(
             async with open_api_client(
                 place, connections=concurrency, retries=RETRIES, on_retry=bar.retried
             ) as api:
-                importer = Importer(api, concurrency=concurrency, watcher=bar, rejects=rejects)
+                importer = kind(api, concurrency=concurrency, watcher=bar, rejects=rejects)
                 done = importer.report
                 return await importer.run(accounts, transfers)
 

@@ -11,7 +11,7 @@ from cli.console import messages, print_json, print_line, print_table
 from cli.failures import CommandFailed, clear_startup_failures
 from cli.options import AsJson, DataDir
 from cli.surroundings import settings_or_stack
-from domain.access import CLIENT_SCOPES, ApiKey, Scope
+from domain.access import DEFAULT_SCOPES, ApiKey, Scope
 from domain.limits import NAME_LENGTH_MAXIMUM
 from runtime.settings import DEFAULT_DATA_DIR
 
@@ -30,7 +30,10 @@ def create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scope: Annotated[
         list[Scope] | None,
-        typer.Option(help="What the key may do; repeat it for more. Default: all of a client."),
+        typer.Option(
+            help="What the key may do; repeat it for more. Default: all of a client, but to "
+            "approve transfers and to set rules and limits."
+        ),
     ] = None,
     operator: Annotated[
         bool, typer.Option("--operator", help="Give all scopes, the operators' among them.")
@@ -106,7 +109,7 @@ def _scopes(chosen: list[Scope] | None, *, operator: bool) -> frozenset[Scope]:
         raise CommandFailed("--operator gives all scopes: leave out --scope.")
     if operator:
         return frozenset(Scope)
-    return frozenset(chosen) if chosen else CLIENT_SCOPES
+    return frozenset(chosen) if chosen else DEFAULT_SCOPES
 
 
 def _document(key: ApiKey) -> dict[str, Any]:

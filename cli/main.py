@@ -9,10 +9,15 @@ import typer
 
 from cli import (
     accounts,
+    approvals,
+    batches,
     demo,
     dev,
     importing,
     keys,
+    limits,
+    orders,
+    rules,
     servers,
     transfer_operations,
     transfers,
@@ -112,6 +117,11 @@ def make_app() -> typer.Typer:
         ("keys", _SERVERS, keys.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
+        ("approvals", _CLIENTS, approvals.app),
+        ("rules", _CLIENTS, rules.app),
+        ("limits", _CLIENTS, limits.app),
+        ("orders", _CLIENTS, orders.app),
+        ("batches", _CLIENTS, batches.app),
     ):
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app

@@ -44,7 +44,7 @@ from domain.transfers import TransferType
 from runtime.api_client import ApiClient, Document
 from runtime.settings import DEFAULT_DATA_DIR
 
-_ACCOUNT_FORMS: Final = "a UUID, an account number, or ext:ID"
+ACCOUNT_FORMS: Final = "a UUID, an account number, or ext:ID"
 
 
 class SendType(StrEnum):
@@ -62,10 +62,10 @@ def send(
     ] = None,
     currency: Annotated[str | None, typer.Option(help="Code of ISO 4217, as in EUR.")] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help=f"Account that pays: {_ACCOUNT_FORMS}.")
+        str | None, typer.Option("--from", help=f"Account that pays: {ACCOUNT_FORMS}.")
     ] = None,
     destination: Annotated[
-        str | None, typer.Option("--to", help=f"Account that receives: {_ACCOUNT_FORMS}.")
+        str | None, typer.Option("--to", help=f"Account that receives: {ACCOUNT_FORMS}.")
     ] = None,
     transfer_type: Annotated[
         SendType | None,
@@ -184,7 +184,7 @@ def list_transfers(
         TransferType | None, typer.Option("--type", help="Only of this type.")
     ] = None,
     account: Annotated[
-        str | None, typer.Option(help=f"Only into or out of this account: {_ACCOUNT_FORMS}.")
+        str | None, typer.Option(help=f"Only into or out of this account: {ACCOUNT_FORMS}.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Only the one with this idempotency key.")] = None,
     created_from: Annotated[
@@ -246,7 +246,7 @@ def _sides(
     if amount is None or currency is None:
         raise CommandFailed("Give --amount and --currency, or --legs with a file.")
     return {
-        "type": transfer_type or _type_of(source, destination),
+        "type": transfer_type or type_of(source, destination),
         "source": source,
         "destination": destination,
         "amount": parse_amount(amount, currency),
@@ -266,7 +266,14 @@ def _read_legs(path: Path) -> list[Any]:
     return legs
 
 
-def _type_of(source: str | None, destination: str | None) -> TransferType:
+def type_of(source: str | None, destination: str | None) -> TransferType:
+    """Tell the type of a transfer by the sides that are named.
+
+    Raises
+    ------
+    CommandFailed
+        None is.
+    """
     if source is None and destination is None:
         raise CommandFailed("Give --from, --to or both: the account that pays, that receives.")
     if source is None:

@@ -28,6 +28,10 @@ class Scope(StrEnum):
 
 OPERATOR_SCOPES: Final = frozenset({Scope.OPERATIONS_READ, Scope.OPERATIONS_WRITE})
 CLIENT_SCOPES: Final = frozenset(Scope) - OPERATOR_SCOPES
+CHECKER_SCOPES: Final = frozenset({Scope.TRANSFERS_APPROVE, Scope.RULES_WRITE})
+DEFAULT_SCOPES: Final = CLIENT_SCOPES - CHECKER_SCOPES
+"""What a key may do where nobody says what. A key that approves or sets rules is made on purpose:
+every key that can make transfers could else approve those of every other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Users, accounts, balances and how a request names an account."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -73,9 +73,14 @@ class Balance:
 
     def after_entry(self, direction: EntryDirection, amount_minor: int) -> "Balance":
         """Give the balance that results from the account's next ledger entry."""
-        return replace(
-            self,
+        # Not with ``replace``, which takes three times as long: batches make two a row.
+        return Balance(
+            account_id=self.account_id,
+            currency=self.currency,
+            status=self.status,
             posted_minor=self.posted_minor + direction.signed(amount_minor),
+            held_minor=self.held_minor,
+            overdraft_limit_minor=self.overdraft_limit_minor,
             last_sequence=self.last_sequence + 1,
         )
 

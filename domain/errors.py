@@ -85,6 +85,51 @@ class ApprovalRuleNotFound(NotFound):
         super().__init__(f"No approval rule {reference!r}.")
 
 
+class StandingOrderNotFound(NotFound):
+    """No such standing order in this tenant."""
+
+    code = "standing_order_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No standing order {reference!r}.")
+
+
+class StandingOrderOver(DomainError):
+    """A standing order that has ended was to be paused, resumed or cancelled."""
+
+    code = "standing_order_over"
+
+    def __init__(self, *, status: str) -> None:
+        super().__init__(f"The standing order is {status}, for ever; create another one.")
+
+
+class NotScheduled(DomainError):
+    """A run was started for a time at which its standing order has none."""
+
+    code = "not_scheduled"
+
+    def __init__(self, order: str, time: str) -> None:
+        super().__init__(f"Standing order {order} has no run at {time}.")
+
+
+class ScheduleRefused(DomainError):
+    """Temporal does not take a schedule."""
+
+    code = "schedule_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Temporal does not take this schedule: {reason}.")
+
+
+class BatchNotFound(NotFound):
+    """No such batch in this tenant."""
+
+    code = "batch_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No batch {reference!r}.")
+
+
 class ApiKeyNotFound(NotFound):
     """No such API key."""
 
@@ -182,6 +227,18 @@ class LimitExceeded(TransferRefusal):
         super().__init__(
             f"The source account may send {limit_minor} (minor units) per {period}{spent}, "
             f"and the transfer needs {amount_minor}."
+        )
+
+
+class ApprovalRequired(TransferRefusal):
+    """The transfer needs an approval, and was asked for in a way that does not wait for one."""
+
+    code = "approval_required"
+
+    def __init__(self, *, amount_minor: int, currency: str) -> None:
+        super().__init__(
+            f"{amount_minor} {currency} (minor units) need an approval by the rules in force; send "
+            "the transfer by itself, and it waits for one."
         )
 
 
@@ -378,6 +435,57 @@ class ApprovalRuleTaken(DomainError):
         super().__init__(
             "Another approval rule is in force for this currency and threshold; retire it first."
         )
+
+
+class TransferUnfinished(DomainError):
+    """The key of a row stands for a transfer that is still PROCESSING."""
+
+    code = "transfer_processing"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The transfer of key {key!r} is still PROCESSING; look again later.")
+
+
+class BatchFailure(DomainError):
+    """Base of the reasons for which a recorded batch fails."""
+
+
+class BatchRejected(BatchFailure):
+    """A row of an atomic batch would fail, so that nothing of it was posted."""
+
+    code = "batch_rejected"
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(f"Nothing was posted: {rows} rows of the atomic batch would have failed.")
+
+
+class BatchCancelled(BatchFailure):
+    """A batch was cancelled before all of it was posted."""
+
+    code = "batch_cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The batch was cancelled; what was posted before stays posted.")
+
+
+class BatchWorkflowTerminated(BatchFailure):
+    """A batch's workflow ended, by force or by loss, before all of it was posted."""
+
+    code = "batch_workflow_terminated"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            f"The batch's workflow ended ({status}); what was posted before stays posted."
+        )
+
+
+class BatchFinished(DomainError):
+    """A batch that has come to its end was to be cancelled."""
+
+    code = "batch_finished"
+
+    def __init__(self) -> None:
+        super().__init__("Every row of the batch has its outcome; there is nothing to cancel.")
 
 
 class ExternalIdTaken(DomainError):

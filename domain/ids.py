@@ -12,6 +12,8 @@ EntryId = NewType("EntryId", UUID)
 HoldId = NewType("HoldId", UUID)
 ApiKeyId = NewType("ApiKeyId", UUID)
 ApprovalRuleId = NewType("ApprovalRuleId", UUID)
+StandingOrderId = NewType("StandingOrderId", UUID)
+BatchId = NewType("BatchId", UUID)
 
 _CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -29,3 +31,8 @@ def parse_uuid(text: str) -> UUID | None:
 def workflow_id(tenant_id: TenantId, idempotency_key: str) -> str:
     """Name the one workflow that serves an idempotency key of a tenant."""
     return f"{tenant_id}:{idempotency_key}"
+
+
+def batch_workflow_id(tenant_id: TenantId, batch_id: BatchId) -> str:
+    """Name the one workflow that carries a batch out; no key's workflow is named like it."""
+    return f"batch/{tenant_id}/{batch_id}"

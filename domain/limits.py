@@ -21,6 +21,23 @@ METADATA_BYTES_MAXIMUM: Final = 16 * 1024
 
 REQUEST_BODY_BYTES_MAXIMUM: Final = 64 * 1024
 
+BATCH_ROWS_MAXIMUM: Final = 100_000
+BATCH_BODY_BYTES_MAXIMUM: Final = 64 * 1024 * 1024
+BATCH_ROW_BYTES_MAXIMUM: Final = 64 * 1024
+"""Size of one row of a batch, as it is sent: that of a single request."""
+
+BATCH_ATOMIC_ROWS_MAXIMUM: Final = 10_000
+"""Rows of an atomic batch: one transaction, in which its accounts are locked for about a second."""
+
+BATCH_CHUNK_ROWS: Final = 1_000
+"""Rows that are posted in one transaction."""
+
+BATCH_ERRORS_SHOWN_MAXIMUM: Final = 100
+"""Mistakes in the rows of a refused batch that are named; reading ends there."""
+
+BATCHES_READ_AT_ONCE: Final = 2
+"""Bodies of batches that a process reads at a time; more wait for their turn."""
+
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAXIMUM: Final = 200
 
@@ -84,3 +101,15 @@ STATEMENTS_OPEN_MAXIMUM: Final = 24
 STATEMENT_SENDING_SECONDS_MINIMUM: Final = 30
 STATEMENT_SENDING_BYTES_PER_SECOND_MINIMUM: Final = 64 * 1024
 """Together: how long a client may take to receive a statement of some size."""
+STANDING_ORDER_INTERVAL_SECONDS_MINIMUM: Final = 1
+STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM: Final = 366 * 24 * 60 * 60
+
+CRON_LENGTH_MAXIMUM: Final = 200
+
+STANDING_ORDER_LATE_SECONDS: Final = 60
+"""A run that begins later than this was missed, for orders that skip missed runs."""
+
+STANDING_ORDER_CATCH_UP_DAYS: Final = 366
+"""How far back runs are made up for, for orders that do not skip them."""
+
+NEXT_RUNS_MAXIMUM: Final = 10

@@ -1,10 +1,12 @@
 """What a tenant sets bounds with: approval rules, and limits of accounts."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from domain.errors import LimitExceeded
-from domain.ids import AccountId, ApprovalRuleId, TenantId
+from domain.ids import AccountId, ApiKeyId, ApprovalRuleId, TenantId
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class ApprovalRule:
         How long a transfer waits, up to ``APPROVAL_SECONDS_MAXIMUM``.
     retired_at
         Since when it applies to no new transfer.
+    created_by, retired_by
+        API keys.
     """
 
     id: ApprovalRuleId
@@ -30,7 +34,50 @@ class ApprovalRule:
     approvers: int
     deadline: timedelta
     created_at: datetime
-    retired_at: datetime | None
+    created_by: ApiKeyId | None
+    retired_at: datetime | None = None
+    retired_by: ApiKeyId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDemand:
+    """What rules ask of one transfer.
+
+    Parameters
+    ----------
+    approvers
+        How many different keys must approve.
+    deadline
+        How long it waits for them.
+    """
+
+    approvers: int
+    deadline: timedelta
+
+
+def demand_of(
+    rules: Iterable[ApprovalRule], amounts_minor: Mapping[str, int]
+) -> ApprovalDemand | None:
+    """Tell what rules in force ask of amounts by currency; ``None`` where they ask for nothing.
+
+    Notes
+    -----
+    A rule applies above its threshold. Of a currency's rules the one with the highest threshold
+    counts, alone; of several currencies, the most approvers and the shortest deadline.
+    """
+    highest: dict[str, ApprovalRule] = {}
+    for rule in rules:
+        if amounts_minor.get(rule.currency, 0) <= rule.threshold_minor:
+            continue
+        present = highest.get(rule.currency)
+        if present is None or present.threshold_minor < rule.threshold_minor:
+            highest[rule.currency] = rule
+    if not highest:
+        return None
+    return ApprovalDemand(
+        approvers=max(rule.approvers for rule in highest.values()),
+        deadline=min(rule.deadline for rule in highest.values()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +91,14 @@ class AccountLimits:
     """
 
     account_id: AccountId
+    per_transfer_minor: int | None = None
+    per_day_minor: int | None = None
+    per_month_minor: int | None = None
+
+
+class LimitChanges(TypedDict, total=False):
+    """Fields of ``AccountLimits`` that are to change; what is left out stays."""
+
     per_transfer_minor: int | None
     per_day_minor: int | None
     per_month_minor: int | None
@@ -51,7 +106,13 @@ class AccountLimits:
 
 @dataclass(frozen=True, slots=True)
 class LimitUsage:
-    """What an account with limits has sent, in minor units."""
+    """What an account with limits has sent, in minor units.
+
+    Parameters
+    ----------
+    used_today_minor, used_this_month_minor
+        Counted at the reserve, without what was released again and without reversals.
+    """
 
     limits: AccountLimits
     used_today_minor: int

@@ -48,6 +48,8 @@ class Step(StrEnum):
     POST = "post"
     FINALISE = "finalise"
     RELEASE = "release"
+    BATCH = "batch"
+    """All of it at once, in a chunk of a batch."""
 
 
 REPEATED_STEPS: Final = (Step.APPROVE, Step.EXTEND, Step.CAPTURE)

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 from domain.accounts import AccountReference
 from domain.errors import DomainError
-from domain.ids import AccountId, ApiKeyId, TenantId, TransferId, workflow_id
+from domain.ids import (
+    AccountId,
+    ApiKeyId,
+    BatchId,
+    TenantId,
+    TransferId,
+    batch_workflow_id,
+    workflow_id,
+)
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, state_of
 
@@ -199,6 +207,8 @@ class Transfer:
         When a hold with manual capture ends.
     more_legs
         All legs where there are several, else empty.
+    batch_id
+        The batch that made it, where one did.
     """
 
     id: TransferId
@@ -226,6 +236,7 @@ class Transfer:
     approval_deadline_at: datetime | None = None
     requested_by: ApiKeyId | None = None
     more_legs: tuple[Leg, ...] = ()
+    batch_id: BatchId | None = None
 
     @property
     def state(self) -> ProcessState:
@@ -234,7 +245,9 @@ class Transfer:
 
     @property
     def workflow_id(self) -> str:
-        """ID of the workflow that carries the transfer out."""
+        """ID of the workflow that carries the transfer out: its key's, or its batch's."""
+        if self.batch_id is not None:
+            return batch_workflow_id(self.tenant_id, self.batch_id)
         return workflow_id(self.tenant_id, self.idempotency_key)
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import RowMapping, func, insert, select, update
@@ -21,7 +21,17 @@ class ApprovalRuleRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def insert(self, rule: ApprovalRule, *, created_by: ApiKeyId | None) -> ApprovalRule:
+    async def insert(
+        self,
+        *,
+        rule_id: ApprovalRuleId,
+        tenant_id: TenantId,
+        currency: str,
+        threshold_minor: int,
+        approvers: int,
+        deadline: timedelta,
+        created_by: ApiKeyId,
+    ) -> ApprovalRule:
         """Put a rule in force.
 
         Raises
@@ -32,44 +42,66 @@ class ApprovalRuleRepository:
         result = await self._connection.execute(
             insert(approval_rules)
             .values(
-                id=rule.id,
-                tenant_id=rule.tenant_id,
-                currency=rule.currency,
-                threshold_minor=rule.threshold_minor,
-                approvers=rule.approvers,
-                deadline_seconds=int(rule.deadline.total_seconds()),
+                id=rule_id,
+                tenant_id=tenant_id,
+                currency=currency,
+                threshold_minor=threshold_minor,
+                approvers=approvers,
+                deadline_seconds=int(deadline.total_seconds()),
                 created_by=created_by,
             )
             .returning(approval_rules)
         )
-        return _rule(result.mappings().one())
+        return rule_from(result.mappings().one())
 
-    async def retire(self, tenant_id: TenantId, rule_id: ApprovalRuleId) -> ApprovalRule | None:
+    async def retire(
+        self, tenant_id: TenantId, rule_id: ApprovalRuleId, *, retired_by: ApiKeyId
+    ) -> ApprovalRule | None:
         """Take a rule out of force; one that is out of it already stays as it is."""
-        result = await self._connection.execute(
+        of_tenant = (approval_rules.c.tenant_id == tenant_id, approval_rules.c.id == rule_id)
+        await self._connection.execute(
             update(approval_rules)
-            .where(approval_rules.c.tenant_id == tenant_id, approval_rules.c.id == rule_id)
-            .values(retired_at=func.coalesce(approval_rules.c.retired_at, func.now()))
-            .returning(approval_rules)
+            .where(*of_tenant, _IN_FORCE)
+            .values(retired_at=func.now(), retired_by=retired_by)
+        )
+        return await self.get(tenant_id, rule_id)
+
+    async def get(self, tenant_id: TenantId, rule_id: ApprovalRuleId) -> ApprovalRule | None:
+        """Read one rule."""
+        result = await self._connection.execute(
+            select(approval_rules).where(
+                approval_rules.c.tenant_id == tenant_id, approval_rules.c.id == rule_id
+            )
         )
         row = result.mappings().one_or_none()
-        return None if row is None else _rule(row)
+        return None if row is None else rule_from(row)
 
-    async def applying(
+    async def highest(
         self, tenant_id: TenantId, amounts_minor: Mapping[str, int]
     ) -> list[ApprovalRule]:
-        """Find the rules in force that amounts by currency exceed, highest threshold first."""
-        result = await self._connection.execute(
-            select(approval_rules)
-            .where(
-                approval_rules.c.tenant_id == tenant_id,
-                approval_rules.c.currency.in_(amounts_minor),
-                _IN_FORCE,
+        """Find the rule in force with the highest threshold below the amount of each currency."""
+        found: list[ApprovalRule] = []
+        for currency, amount_minor in amounts_minor.items():
+            result = await self._connection.execute(
+                select(approval_rules)
+                .where(
+                    approval_rules.c.tenant_id == tenant_id,
+                    approval_rules.c.currency == currency,
+                    approval_rules.c.threshold_minor < amount_minor,
+                    _IN_FORCE,
+                )
+                .order_by(approval_rules.c.threshold_minor.desc())
+                .limit(1)
             )
-            .order_by(approval_rules.c.threshold_minor.desc())
+            found += [rule_from(row) for row in result.mappings()]
+        return found
+
+    async def in_force(self, tenant_id: TenantId) -> list[ApprovalRule]:
+        """Read all rules in force, for judging many transfers at once."""
+        result = await self._connection.execute(
+            select(approval_rules).where(approval_rules.c.tenant_id == tenant_id, _IN_FORCE)
         )
-        rules = [_rule(row) for row in result.mappings()]
-        return [rule for rule in rules if amounts_minor[rule.currency] > rule.threshold_minor]
+        return [rule_from(row) for row in result.mappings()]
 
     async def page(
         self, tenant_id: TenantId, *, is_in_force: bool | None, after: UUID | None, limit: int
@@ -83,10 +115,11 @@ class ApprovalRuleRepository:
         result = await self._connection.execute(
             statement.order_by(approval_rules.c.id.desc()).limit(limit)
         )
-        return [_rule(row) for row in result.mappings()]
+        return [rule_from(row) for row in result.mappings()]
 
 
-def _rule(row: RowMapping) -> ApprovalRule:
+def rule_from(row: RowMapping | Mapping[str, Any]) -> ApprovalRule:
+    """Read a rule from a row of its table."""
     return ApprovalRule(
         id=ApprovalRuleId(row["id"]),
         tenant_id=TenantId(row["tenant_id"]),
@@ -95,5 +128,11 @@ def _rule(row: RowMapping) -> ApprovalRule:
         approvers=row["approvers"],
         deadline=timedelta(seconds=row["deadline_seconds"]),
         created_at=row["created_at"],
+        created_by=_key(row["created_by"]),
         retired_at=row["retired_at"],
+        retired_by=_key(row["retired_by"]),
     )
+
+
+def _key(key_id: UUID | None) -> ApiKeyId | None:
+    return None if key_id is None else ApiKeyId(key_id)

@@ -137,7 +137,7 @@ class BalanceRepository:
             raise LedgerRuleViolated("balances_pkey")
 
 
-def balance_from(row: RowMapping) -> Balance:
+def balance_from(row: RowMapping | Mapping[str, Any]) -> Balance:
     """Read a balance from a row that holds ``BALANCE_COLUMNS``."""
     return Balance(
         account_id=AccountId(row["account_id"]),

@@ -18,12 +18,15 @@ from persistence.accounts import AccountRepository
 from persistence.api_keys import ApiKeyRepository
 from persistence.approval_rules import ApprovalRuleRepository
 from persistence.balances import BalanceRepository
+from persistence.batch_statements import BatchStatements
+from persistence.batches import BatchRepository
 from persistence.direct import DirectStatements
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
+from persistence.standing_orders import StandingOrderRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
@@ -80,6 +83,8 @@ class UnitOfWork:
         self.operations = OperationRepository(connection)
         self.approval_rules = ApprovalRuleRepository(connection)
         self.limits = LimitRepository(connection)
+        self.standing_orders = StandingOrderRepository(connection)
+        self.batches = BatchRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:
@@ -154,12 +159,31 @@ class Database:
         DomainError
             A constraint refused a change.
         """
+        async with self._driver_connection() as connection:
+            yield DirectStatements(connection)
+
+    @asynccontextmanager
+    async def batching(self) -> AsyncIterator[BatchStatements]:
+        """Open a transaction for the set-based statements of a batch.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            No connection, or it was lost; then the outcome is unknown: the caller repeats the step.
+        DomainError
+            A constraint refused a change.
+        """
+        async with self._driver_connection() as connection, connection.transaction():
+            yield BatchStatements(connection)
+
+    @asynccontextmanager
+    async def _driver_connection(self) -> AsyncIterator[DriverConnection[DictRow]]:
         with translated_driver_errors():
             if self._direct.closed:
                 await self._direct.open()
             async with self._direct.connection() as connection:
                 try:
-                    yield DirectStatements(connection)
+                    yield connection
                 except OperationalError:
                     if connection.closed:
                         # The server may have been restarted, and the others lost with this one.

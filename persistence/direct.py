@@ -39,12 +39,13 @@ WHERE tenant_id = %(tenant_id)s AND (
 """
 
 # The source's row stays locked from the first part on, so the rest hangs on its one row. Accounts
-# with limits and amounts above an approval rule's threshold take the long way.
+# with limits and amounts above an approval rule's threshold take the long way. What a condition
+# says of the source is held against the row's newest version, also after a wait for its lock.
 _RESERVE: Final = """
 WITH held AS (
     UPDATE balances AS source SET held_minor = source.held_minor + %(amount)s::numeric
     WHERE source.account_id = %(source_id)s AND source.tenant_id = %(tenant_id)s
-        AND source.status = 'ACTIVE'
+        AND source.status = 'ACTIVE' AND NOT source.has_limits
         AND (source.overdraft_limit_minor IS NULL
             OR source.posted_minor - source.held_minor + source.overdraft_limit_minor
                 >= %(amount)s::numeric)
@@ -52,8 +53,6 @@ WITH held AS (
             SELECT FROM balances AS destination
             WHERE destination.account_id = %(destination_id)s
                 AND destination.tenant_id = %(tenant_id)s AND destination.status = 'ACTIVE')
-        AND NOT EXISTS (
-            SELECT FROM account_limits AS limits WHERE limits.account_id = %(source_id)s)
         AND NOT EXISTS (
             SELECT FROM approval_rules AS rule
             WHERE rule.tenant_id = %(tenant_id)s AND rule.currency = %(currency)s

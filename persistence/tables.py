@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -37,7 +38,10 @@ from domain.limits import (
     APPROVAL_SECONDS_MAXIMUM,
     APPROVERS_MAXIMUM,
     BALANCE_DIGITS,
+    BATCH_ROWS_MAXIMUM,
     LEGS_MAXIMUM,
+    STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM,
+    STANDING_ORDER_INTERVAL_SECONDS_MINIMUM,
 )
 from domain.states import REPEATED_STEPS
 
@@ -176,6 +180,7 @@ balances: Final = Table(
     Column("held_minor", MinorUnits, nullable=False, server_default=text("0")),
     Column("overdraft_limit_minor", MinorUnits, nullable=True, comment="null: without limit"),
     Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("has_limits", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("account_id", name="balances_pkey"),
     ForeignKeyConstraint(
         ["account_id", "tenant_id", "currency", "kind"],
@@ -213,7 +218,10 @@ idempotency_keys: Final = Table(
     PrimaryKeyConstraint("tenant_id", "key", name="idempotency_keys_pkey"),
     ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="idempotency_keys_tenant"),
     CheckConstraint("octet_length(fingerprint) = 32", name="idempotency_keys_fingerprint_length"),
-    CheckConstraint("key ~ '^[!-~]{1,200}$'", name="idempotency_keys_shape"),
+    # Two conditions and no counted repetition, which takes twenty times as long to match.
+    CheckConstraint(
+        "octet_length(key) BETWEEN 1 AND 200 AND key ~ '^[!-~]+$'", name="idempotency_keys_shape"
+    ),
 )
 
 transfers: Final = Table(
@@ -250,23 +258,11 @@ transfers: Final = Table(
     Column("leg_count", SmallInteger, nullable=True, comment="null: the one of this row"),
     # No foreign key: each transfer would lock the row of its key.
     Column("requested_by", Uuid, nullable=True, comment="API key"),
+    Column("batch_id", Uuid, nullable=True),
     PrimaryKeyConstraint("id", name="transfers_pkey"),
-    ForeignKeyConstraint(
-        ["tenant_id", "idempotency_key"],
-        ["idempotency_keys.tenant_id", "idempotency_keys.key"],
-        name="transfers_key_claimed",
-    ),
+    # That key, accounts and batch are there is held by a trigger once a statement
+    # (``transfers_known``).
     UniqueConstraint("tenant_id", "idempotency_key", name="transfers_idempotency_key"),
-    ForeignKeyConstraint(
-        ["source_account_id", "tenant_id", "currency"],
-        ["accounts.id", "accounts.tenant_id", "accounts.currency"],
-        name="transfers_source",
-    ),
-    ForeignKeyConstraint(
-        ["destination_account_id", "tenant_id", "currency"],
-        ["accounts.id", "accounts.tenant_id", "accounts.currency"],
-        name="transfers_destination",
-    ),
     ForeignKeyConstraint(["reversal_of"], ["transfers.id"], name="transfers_reversal_of"),
     CheckConstraint(
         _one_of("type", "INTERNAL", "DEPOSIT", "WITHDRAWAL", "REVERSAL"),
@@ -321,6 +317,136 @@ transfers: Final = Table(
         postgresql_where=text("reversal_of IS NOT NULL"),
     ),
     postgresql_with={"fillfactor": "80"},
+)
+
+standing_orders: Final = Table(
+    "standing_orders",
+    metadata,
+    _id(),
+    _tenant_id(),
+    Column("idempotency_key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("source_account_id", Uuid, nullable=False),
+    Column("destination_account_id", Uuid, nullable=False),
+    Column("amount_minor", MinorUnits, nullable=False),
+    _currency(),
+    Column("description", Text, nullable=True),
+    _json_object(),
+    Column("interval_seconds", Integer, nullable=True),
+    Column("cron", Text, nullable=True),
+    Column("time_zone", Text, nullable=True),
+    _time("start_at", nullable=False),
+    _time("end_at", nullable=True),
+    Column("missed_runs", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'ACTIVE'")),
+    Column("status_reason", Text, nullable=True),
+    Column("created_by", Uuid, nullable=False, comment="the API key that it was made with"),
+    _created_at(),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _time("paused_at", nullable=True),
+    _time("resumed_at", nullable=True),
+    _time("ended_at", nullable=True),
+    PrimaryKeyConstraint("id", name="standing_orders_pkey"),
+    ForeignKeyConstraint(
+        ["tenant_id", "idempotency_key"],
+        ["idempotency_keys.tenant_id", "idempotency_keys.key"],
+        name="standing_orders_key_claimed",
+    ),
+    UniqueConstraint("tenant_id", "idempotency_key", name="standing_orders_idempotency_key"),
+    UniqueConstraint("tenant_id", "id", name="standing_orders_of_tenant"),
+    ForeignKeyConstraint(
+        ["source_account_id", "tenant_id", "currency"],
+        ["accounts.id", "accounts.tenant_id", "accounts.currency"],
+        name="standing_orders_source",
+    ),
+    ForeignKeyConstraint(
+        ["destination_account_id", "tenant_id", "currency"],
+        ["accounts.id", "accounts.tenant_id", "accounts.currency"],
+        name="standing_orders_destination",
+    ),
+    ForeignKeyConstraint(["created_by"], ["api_keys.id"], name="standing_orders_created_by"),
+    CheckConstraint(
+        _one_of("type", "INTERNAL", "DEPOSIT", "WITHDRAWAL"), name="standing_orders_type_known"
+    ),
+    CheckConstraint(
+        f"amount_minor BETWEEN 1 AND {AMOUNT_MAXIMUM_MINOR}", name="standing_orders_amount_range"
+    ),
+    CheckConstraint(
+        "source_account_id <> destination_account_id", name="standing_orders_two_accounts"
+    ),
+    CheckConstraint("jsonb_typeof(metadata) = 'object'", name="standing_orders_metadata_object"),
+    CheckConstraint(
+        "(interval_seconds IS NULL) <> (cron IS NULL) AND (cron IS NULL) = (time_zone IS NULL)",
+        name="standing_orders_one_schedule",
+    ),
+    CheckConstraint(
+        f"interval_seconds BETWEEN {STANDING_ORDER_INTERVAL_SECONDS_MINIMUM}"
+        f" AND {STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM}",
+        name="standing_orders_interval_range",
+    ),
+    CheckConstraint("end_at >= start_at", name="standing_orders_end_after_start"),
+    CheckConstraint(
+        _one_of("missed_runs", "SKIP", "RUN_LATEST", "RUN_ALL"),
+        name="standing_orders_missed_runs_known",
+    ),
+    CheckConstraint(
+        _one_of("status", "ACTIVE", "PAUSED", "ENDED", "CANCELLED"),
+        name="standing_orders_status_known",
+    ),
+    CheckConstraint(
+        "(status IN ('ENDED', 'CANCELLED')) = (ended_at IS NOT NULL)",
+        name="standing_orders_ending_dated",
+    ),
+    Index(
+        "standing_orders_open",
+        "id",
+        postgresql_where=text("status IN ('ACTIVE', 'PAUSED')"),
+    ),
+)
+
+standing_order_runs: Final = Table(
+    "standing_order_runs",
+    metadata,
+    Column("order_id", Uuid, nullable=False),
+    _time("scheduled_at", nullable=False),
+    _tenant_id(),
+    Column("state", Text, nullable=False),
+    Column("transfer_id", Uuid, nullable=True, comment="given before the transfer is recorded"),
+    Column("failure_code", Text, nullable=True),
+    Column("failure_message", Text, nullable=True),
+    _created_at(),
+    _time("completed_at", nullable=True),
+    PrimaryKeyConstraint("order_id", "scheduled_at", name="standing_order_runs_pkey"),
+    ForeignKeyConstraint(
+        ["tenant_id", "order_id"],
+        ["standing_orders.tenant_id", "standing_orders.id"],
+        name="standing_order_runs_order",
+    ),
+    CheckConstraint(
+        _one_of("state", "PROCESSING", "SUCCESS", "FAILED", "SKIPPED"),
+        name="standing_order_runs_state_known",
+    ),
+    CheckConstraint(
+        "CASE state WHEN 'SKIPPED' THEN transfer_id IS NULL WHEN 'FAILED' THEN true"
+        " ELSE transfer_id IS NOT NULL END",
+        name="standing_order_runs_transfer_of_state",
+    ),
+    CheckConstraint(
+        "(state IN ('FAILED', 'SKIPPED')) = (failure_code IS NOT NULL)"
+        " AND (failure_code IS NULL) = (failure_message IS NULL)",
+        name="standing_order_runs_failure_explained",
+    ),
+    CheckConstraint(
+        "(state = 'PROCESSING') = (completed_at IS NULL)",
+        name="standing_order_runs_completion_dated",
+    ),
+    Index(
+        "standing_order_runs_processing",
+        "order_id",
+        "scheduled_at",
+        postgresql_where=text("state = 'PROCESSING'"),
+    ),
 )
 
 transfer_events: Final = Table(
@@ -424,13 +550,9 @@ ledger_entries: Final = Table(
         server_default=func.statement_timestamp(),
     ),
     PrimaryKeyConstraint("id", name="ledger_entries_pkey"),
+    # That transfer and account are there, of the entry's tenant and currency, is held by a trigger
+    # once a statement (``ledger_entries_known``): foreign keys took a third of a batch's time.
     UniqueConstraint("account_id", "sequence", name="ledger_entries_sequence"),
-    ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name="ledger_entries_transfer"),
-    ForeignKeyConstraint(
-        ["account_id", "tenant_id", "currency"],
-        ["accounts.id", "accounts.tenant_id", "accounts.currency"],
-        name="ledger_entries_account",
-    ),
     CheckConstraint(_one_of("direction", "DEBIT", "CREDIT"), name="ledger_entries_direction_known"),
     CheckConstraint(
         f"amount_minor BETWEEN 1 AND {AMOUNT_MAXIMUM_MINOR}", name="ledger_entries_amount_range"
@@ -533,6 +655,7 @@ approval_rules: Final = Table(
     _created_at(),
     Column("created_by", Uuid, nullable=True, comment="API key"),
     _time("retired_at", nullable=True),
+    Column("retired_by", Uuid, nullable=True, comment="API key"),
     PrimaryKeyConstraint("id", name="approval_rules_pkey"),
     ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="approval_rules_tenant"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="approval_rules_currency_code"),
@@ -594,4 +717,116 @@ account_usage: Final = Table(
         ["account_id"], ["account_limits.account_id"], name="account_usage_limits"
     ),
     CheckConstraint("used_minor >= 0", name="account_usage_not_negative"),
+)
+
+unbalanced_postings: Final = Table(
+    "unbalanced_postings",
+    metadata,
+    _tenant_id(),
+    Column("transfer_id", Uuid, nullable=False),
+)
+"""Transfers whose entries do not add up yet: judged, and gone, when the transaction commits."""
+
+transfer_batches: Final = Table(
+    "transfer_batches",
+    metadata,
+    _id(),
+    _tenant_id(),
+    Column("idempotency_key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("is_atomic", Boolean, nullable=False),
+    Column("description", Text, nullable=True),
+    Column("state", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("failure_code", Text, nullable=True),
+    Column("failure_message", Text, nullable=True),
+    Column("total_rows", Integer, nullable=False),
+    Column("position", Integer, nullable=False, server_default=text("0")),
+    Column("succeeded_rows", Integer, nullable=False, server_default=text("0")),
+    Column("replayed_rows", Integer, nullable=False, server_default=text("0")),
+    Column("failed_rows", Integer, nullable=False, server_default=text("0")),
+    Column("rejected_rows", Integer, nullable=False, server_default=text("0")),
+    Column("cancelled_rows", Integer, nullable=False, server_default=text("0")),
+    Column("requested_by", Uuid, nullable=True, comment="the API key of the request"),
+    _time("cancel_requested_at", nullable=True),
+    _created_at(),
+    _time("started_at", nullable=True),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _time("completed_at", nullable=True),
+    PrimaryKeyConstraint("id", name="transfer_batches_pkey"),
+    ForeignKeyConstraint(
+        ["tenant_id", "idempotency_key"],
+        ["idempotency_keys.tenant_id", "idempotency_keys.key"],
+        name="transfer_batches_key_claimed",
+    ),
+    UniqueConstraint("tenant_id", "idempotency_key", name="transfer_batches_idempotency_key"),
+    ForeignKeyConstraint(["requested_by"], ["api_keys.id"], name="transfer_batches_requested_by"),
+    CheckConstraint(
+        "(state = 'PROCESSING' AND stage IN ('STAGED', 'RUNNING'))"
+        " OR (state = 'SUCCESS' AND stage = 'COMPLETED')"
+        " OR (state = 'FAILED' AND stage IN ('CANCELLED', 'REJECTED'))",
+        name="transfer_batches_stage_of_state",
+    ),
+    CheckConstraint(
+        "(state = 'FAILED') = (failure_code IS NOT NULL)"
+        " AND (failure_code IS NULL) = (failure_message IS NULL)",
+        name="transfer_batches_failure_explained",
+    ),
+    CheckConstraint(
+        "(state = 'PROCESSING') = (completed_at IS NULL)",
+        name="transfer_batches_completion_dated",
+    ),
+    CheckConstraint(f"total_rows BETWEEN 1 AND {BATCH_ROWS_MAXIMUM}", name="transfer_batches_size"),
+    CheckConstraint(
+        "position BETWEEN 0 AND total_rows AND least(replayed_rows, failed_rows, rejected_rows,"
+        " cancelled_rows) >= 0 AND replayed_rows <= succeeded_rows"
+        " AND succeeded_rows + failed_rows + rejected_rows + cancelled_rows"
+        " BETWEEN CASE state WHEN 'PROCESSING' THEN 0 ELSE total_rows END AND total_rows",
+        name="transfer_batches_rows_counted",
+    ),
+    Index("transfer_batches_of_tenant", "tenant_id", "id"),
+    Index(
+        "transfer_batches_processing",
+        "id",
+        postgresql_where=text("state = 'PROCESSING'"),
+    ),
+)
+
+transfer_batch_rows: Final = Table(
+    "transfer_batch_rows",
+    metadata,
+    Column("batch_id", Uuid, nullable=False),
+    _tenant_id(),
+    Column("position", Integer, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("source", Text, nullable=True, comment="as the request names the account"),
+    Column("destination", Text, nullable=True),
+    Column("amount_minor", MinorUnits, nullable=False),
+    _currency(),
+    Column("description", Text, nullable=True),
+    _json_object(),
+    _time("effective_at", nullable=True),
+    Column("status", Text, nullable=False, server_default=text("'PENDING'")),
+    Column("code", Text, nullable=True),
+    Column("message", Text, nullable=True),
+    Column("transfer_id", Uuid, nullable=True),
+    PrimaryKeyConstraint("batch_id", "position", name="transfer_batch_rows_pkey"),
+    ForeignKeyConstraint(["batch_id"], ["transfer_batches.id"], name="transfer_batch_rows_batch"),
+    CheckConstraint("position >= 1", name="transfer_batch_rows_position_positive"),
+    CheckConstraint(
+        _one_of("status", "PENDING", "SUCCEEDED", "FAILED", "REJECTED", "CANCELLED"),
+        name="transfer_batch_rows_status_known",
+    ),
+    CheckConstraint(
+        "status NOT IN ('SUCCEEDED', 'FAILED') OR transfer_id IS NOT NULL",
+        name="transfer_batch_rows_transfer_named",
+    ),
+    CheckConstraint(
+        "(code IS NULL) = (message IS NULL)"
+        " AND (status NOT IN ('FAILED', 'REJECTED') OR code IS NOT NULL)",
+        name="transfer_batch_rows_failure_explained",
+    ),
+    # Room in each page for the row with its outcome, so that writing it touches no index.
+    postgresql_with={"fillfactor": "50"},
 )

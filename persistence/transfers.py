@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from domain.errors import LedgerRuleViolated
-from domain.ids import AccountId, ApiKeyId, TenantId, TransferId
+from domain.ids import AccountId, ApiKeyId, BatchId, TenantId, TransferId
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, require_transition, state_of
 from domain.transfers import (
@@ -54,6 +54,7 @@ class TransferFilter:
     """
 
     state: ProcessState | None = None
+    stage: TransferStage | None = None
     type: TransferType | None = None
     account_id: AccountId | None = None
     idempotency_key: str | None = None
@@ -74,6 +75,9 @@ class Approval:
     required: int
     deadline_at: datetime
 
+
+# Written out: a prepared statement could not use the partial index else.
+_IS_PROCESSING: Final = literal_column("transfers.state") == literal_column("'PROCESSING'")
 
 # The statements of every transfer are built once: building one costs more than running it.
 _OF_TENANT: Final = transfers.c.tenant_id == bindparam("tenant", type_=Uuid)
@@ -269,6 +273,10 @@ class TransferRepository:
         conditions: list[ColumnElement[bool]] = [transfers.c.tenant_id == tenant_id]
         if wanted.state is not None:
             conditions.append(transfers.c.state == wanted.state.value)
+        if wanted.stage is not None:
+            conditions.append(transfers.c.stage == wanted.stage.value)
+            if state_of(wanted.stage) is ProcessState.PROCESSING:
+                conditions.append(_IS_PROCESSING)
         if wanted.type is not None:
             conditions.append(transfers.c.type == wanted.type.value)
         if wanted.idempotency_key is not None:
@@ -347,8 +355,7 @@ class TransferRepository:
         sort all that rest.
         """
         statement = select(transfers).where(
-            # Written out: a prepared statement could not use the partial index else.
-            literal_column("state") == literal_column("'PROCESSING'"),
+            _IS_PROCESSING,
             transfers.c.updated_at <= func.now() - timedelta(seconds=idle_seconds),
         )
         if after is not None:
@@ -471,4 +478,5 @@ def transfer_from(row: RowMapping | Mapping[str, Any], legs: Sequence[Leg] = ())
         approval_deadline_at=row["approval_deadline_at"],
         requested_by=None if row["requested_by"] is None else ApiKeyId(row["requested_by"]),
         more_legs=tuple(legs),
+        batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
     )

@@ -11,6 +11,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from persistence.limits import USED_THIS_MONTH
+
 PROOF_TIMEOUT_SECONDS: Final = 600
 VIOLATIONS_SHOWN_MAXIMUM: Final = 1_000
 """Violations that one query reports at most."""
@@ -61,7 +63,9 @@ WHERE transfer.leg_count IS NULL AND (
     OR coalesce(entry.moved_minor, 0) <> coalesce(entry.received_minor, 0)
     OR CASE
         WHEN transfer.stage IN ('POSTED', 'COMPLETED') THEN
-            coalesce(hold.statuses, '') <> 'CAPTURED'
+            -- A chunk of a batch reserves nothing: it posts under the same locks.
+            coalesce(hold.statuses, CASE WHEN transfer.batch_id IS NULL THEN '' ELSE 'CAPTURED' END)
+                <> 'CAPTURED'
             OR coalesce(entry.moved_minor, 0)
                 <> coalesce(transfer.captured_minor, transfer.amount_minor)
             OR transfer.captured_minor IS NULL AND entry.count <> 2
@@ -123,6 +127,63 @@ WHERE coalesce(transfer.captured_minor, 0) <> coalesce(capture.sum_minor, 0)
     OR transfer.reversed_minor <> coalesce(reversal.sum_minor, 0)
 """
 
+# What a batch counts is what its rows and their transfers say.
+_BATCHES_OFF: Final = """
+SELECT 'batch ' || batch.id AS subject,
+    'counts ' || batch.succeeded_rows || ' rows that succeeded and '
+    || batch.failed_rows || ' that failed; its rows and their transfers say '
+    || told.succeeded || ' and ' || told.failed AS message
+FROM transfer_batches AS batch
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) FILTER (WHERE row.status = 'SUCCEEDED' AND owner.state = 'SUCCESS')
+            AS succeeded,
+        count(*) FILTER (WHERE row.status = 'FAILED' AND owner.state = 'FAILED')
+            AS failed
+    FROM transfer_batch_rows AS row
+    JOIN transfers AS owner ON owner.id = row.transfer_id
+        AND owner.tenant_id = batch.tenant_id
+        AND owner.idempotency_key = row.idempotency_key
+    WHERE row.batch_id = batch.id
+) AS told
+WHERE (batch.succeeded_rows, batch.failed_rows)
+    IS DISTINCT FROM (told.succeeded, told.failed)
+"""
+
+_HELD_OFF: Final = """
+SELECT 'account ' || balance.account_id AS subject,
+    'held is ' || balance.held_minor || '; its open holds sum to '
+    || coalesce(open.sum_minor, 0) AS message
+FROM balances AS balance
+LEFT JOIN (
+    SELECT account_id, sum(amount_minor - captured_minor) AS sum_minor
+    FROM holds
+    WHERE status = 'HELD'
+    GROUP BY account_id
+) AS open USING (account_id)
+WHERE balance.held_minor <> coalesce(open.sum_minor, 0)
+"""
+
+# Of this month: what was used before is held against nothing any more.
+_USAGE_OFF: Final = f"""
+SELECT 'account ' || coalesce(told.account_id, held.account_id) AS subject,
+    'of its limits ' || coalesce(told.used_minor, 0) || ' are used on '
+    || coalesce(told.day, held.day) || '; what it sent that day sums to '
+    || coalesce(held.used_minor, 0) AS message
+FROM (
+    SELECT * FROM account_usage
+    WHERE day >= date_trunc('month', now() AT TIME ZONE 'UTC')::date
+) AS told
+FULL JOIN ({USED_THIS_MONTH}) AS held USING (account_id, day)
+WHERE coalesce(told.used_minor, 0) <> coalesce(held.used_minor, 0)
+UNION ALL
+SELECT 'account ' || balance.account_id AS subject,
+    'its balance and its limits disagree about whether it has any' AS message
+FROM balances AS balance
+LEFT JOIN account_limits AS limits USING (account_id)
+WHERE balance.has_limits <> (limits.account_id IS NOT NULL)
+"""  # noqa: S608 - of this package
+
 # For each invariant: what is examined, and the rows that break it as (subject, message).
 _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
@@ -179,19 +240,7 @@ _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
         ),
         4: (
             "SELECT count(*) FROM balances",
-            """
-            SELECT 'account ' || balance.account_id AS subject,
-                'held is ' || balance.held_minor || '; its open holds sum to '
-                || coalesce(open.sum_minor, 0) AS message
-            FROM balances AS balance
-            LEFT JOIN (
-                SELECT account_id, sum(amount_minor - captured_minor) AS sum_minor
-                FROM holds
-                WHERE status = 'HELD'
-                GROUP BY account_id
-            ) AS open USING (account_id)
-            WHERE balance.held_minor <> coalesce(open.sum_minor, 0)
-            """,
+            f"{_HELD_OFF} UNION ALL {_USAGE_OFF}",
         ),
         5: (
             "SELECT count(*) FROM balances WHERE kind = 'CUSTOMER'",
@@ -205,7 +254,10 @@ _PROOFS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
         ),
         6: (
             "SELECT count(*) FROM transfers",
-            f"{_TRANSFERS_OFF} UNION ALL {_LEGS_OFF} UNION ALL {_SUMS_OFF}",
+            (
+                f"{_TRANSFERS_OFF} UNION ALL {_LEGS_OFF} "
+                f"UNION ALL {_SUMS_OFF} UNION ALL {_BATCHES_OFF}"
+            ),
         ),
     }
 )

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -27,6 +27,8 @@ READ_SECONDS: Final = WAIT_SECONDS_MAXIMUM + 15.0
 
 DOWNLOAD_SECONDS: Final = STATEMENT_PREPARING_SECONDS_MAXIMUM + 15.0
 """A little more than what the longest document takes to be made."""
+BATCH_READ_SECONDS: Final = 300.0
+"""A batch's rows are read, checked and recorded before the answer."""
 
 PASSING_STATUSES: Final = frozenset(
     {
@@ -166,7 +168,7 @@ class ApiClient:
         self._retries = retries
         self._on_retry = on_retry
 
-    async def get(self, path: str, **parameters: str | int | None) -> Answer:
+    async def get(self, path: str, **parameters: str | int | Sequence[str] | None) -> Answer:
         """Read something; parameters that are ``None`` are left out."""
         given = {name: value for name, value in parameters.items() if value is not None}
         return await self._send("GET", path, params=given)
@@ -174,6 +176,14 @@ class ApiClient:
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """Make or change something other than a transfer."""
         return await self._send("POST", path, json=body)
+
+    async def put(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """Set something."""
+        return await self._send("PUT", path, json=body)
+
+    async def delete(self, path: str) -> Answer:
+        """Take something away."""
+        return await self._send("DELETE", path)
 
     async def transfer(
         self, body: Mapping[str, Any], *, key: str, prefer: str | None = None
@@ -193,14 +203,7 @@ class ApiClient:
         prefer
             ``wait=<seconds>`` or ``respond-async``.
         """
-        if not _IDEMPOTENCY_KEY.fullmatch(key):
-            # A header cannot carry it, so that the API could not refuse it by itself.
-            raise local_problem(
-                "idempotency_key_invalid",
-                f"The idempotency key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
-                f"characters, and {key!r} is not.",
-            )
-        headers = {"Idempotency-Key": key} | ({"Prefer": prefer} if prefer else {})
+        headers = _key_header(key) | ({"Prefer": prefer} if prefer else {})
         return await self._send("POST", path, json=body, headers=headers)
 
     async def download(self, path: str, target: IO[bytes], **parameters: str | int | None) -> None:
@@ -216,6 +219,39 @@ class ApiClient:
                     target.write(chunk)
         except httpx.TransportError as error:
             raise self._unavailable(error) from error
+
+    async def standing_order(self, body: Mapping[str, Any], *, key: str) -> Answer:
+        """Ask for a standing order.
+
+        Parameters
+        ----------
+        key
+            Idempotency key, 1 to 200 visible ASCII characters.
+        """
+        headers = _key_header(key)
+        return await self._send("POST", "/v1/standing-orders", json=body, headers=headers)
+
+    async def batch(
+        self,
+        content: bytes,
+        *,
+        media_type: str,
+        key: str,
+        prefer: str | None = None,
+        **parameters: str | None,
+    ) -> Answer:
+        """Ask for a batch of transfers; 202 where not every row has its outcome."""
+        headers = {**_key_header(key), "Content-Type": media_type}
+        headers |= {"Prefer": prefer} if prefer else {}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return await self._send(
+            "POST",
+            "/v1/transfer-batches",
+            content=content,
+            headers=headers,
+            params=given,
+            timeout=httpx.Timeout(BATCH_READ_SECONDS, connect=CONNECT_SECONDS),
+        )
 
     async def account(self, reference: str) -> Document:
         """Read an account by its UUID, its account number or ``ext:<external_id>``."""
@@ -284,6 +320,17 @@ def local_problem(code: str, detail: str) -> ApiProblem:
     status = HTTPStatus.BAD_REQUEST
     document = {"status": int(status), "code": code, "detail": detail}
     return ApiProblem(status, code, detail, document=document)
+
+
+def _key_header(key: str) -> dict[str, str]:
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        # A header cannot carry it, so that the API could not refuse it by itself.
+        raise local_problem(
+            "idempotency_key_invalid",
+            f"The idempotency key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
+            f"characters, and {key!r} is not.",
+        )
+    return {"Idempotency-Key": key}
 
 
 def _answer(response: httpx.Response) -> Answer:

@@ -12,7 +12,9 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
+from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
@@ -30,17 +32,25 @@ from runtime.temporal import (
 )
 from services.access import AccessService
 from services.accounts import AccountService
+from services.approval_rules import ApprovalRuleService
 from services.balances import BalanceService
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.endings import EndingService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.limits import LimitService
 from services.operations import OperationService
 from services.outcomes import OutcomeBoard
 from services.reservations import ReservationService
+from services.standing_order_runs import StandingOrderRunService
+from services.standing_orders import StandingOrderService
 from services.statements import StatementService
 from services.transactions import TransactionService
 from services.transfer_requests import TransferRequestService
+from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
+from workflows.standing_order_schedules import StandingOrderSchedules
 
 CONNECTIONS: Final = DatabaseLimits().connections
 """Database connections that a process holds at most, whatever it runs."""
@@ -59,6 +69,12 @@ class Services:
     statements: StatementService
     transactions: TransactionService
     operations: OperationService
+    approval_rules: ApprovalRuleService
+    limits: LimitService
+    standing_orders: StandingOrderService
+    standing_order_runs: StandingOrderRunService
+    batches: BatchService
+    batch_posting: BatchPostingService
 
 
 def make_services(
@@ -93,6 +109,12 @@ def make_services(
             endings=endings,
             publish=publish,
         ),
+        approval_rules=ApprovalRuleService(database),
+        limits=LimitService(database),
+        standing_orders=StandingOrderService(database),
+        standing_order_runs=StandingOrderRunService(database),
+        batches=BatchService(database),
+        batch_posting=BatchPostingService(database),
     )
 
 
@@ -148,6 +170,7 @@ async def open_api(
             gateway=gateway,
             outcomes=outcomes,
         )
+        batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
         context = ApiContext(
             access=services.access,
             accounts=services.accounts,
@@ -162,15 +185,23 @@ async def open_api(
                 intake=intake,
                 gateway=gateway,
             ),
+            approval_rules=services.approval_rules,
+            limits=services.limits,
             gateway=gateway,
+            standing_orders=StandingOrderDesk(
+                orders=services.standing_orders,
+                runs=services.standing_order_runs,
+                schedules=StandingOrderSchedules(client, task_queue=TASK_QUEUE),
+            ),
+            batches=services.batches,
+            batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        worker = _worker(client, services, gateway)
-        async with _running(worker, on_failure):
+        async with _running(_worker(client, services, gateway), on_failure):
             yield context
 
 
@@ -195,15 +226,6 @@ async def work_until_stopped(settings: Settings) -> None:
             await stop.wait()
 
 
-def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
-    return make_worker(
-        client,
-        transactions=services.transactions,
-        operations=services.operations,
-        gateway=gateway,
-    )
-
-
 def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:
     """Give the address of a workflow's page in Temporal's UI; ``None`` where the UI is unknown."""
     if settings.temporal_ui_url is None:
@@ -211,6 +233,19 @@ def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | Non
     return (
         f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{quote(settings.temporal_namespace)}"
         f"/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
+    )
+
+
+def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+    return make_worker(
+        client,
+        transactions=services.transactions,
+        operations=services.operations,
+        standing_orders=services.standing_orders,
+        standing_order_runs=services.standing_order_runs,
+        batches=services.batches,
+        batch_posting=services.batch_posting,
+        gateway=gateway,
     )
 
 

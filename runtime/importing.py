@@ -98,8 +98,8 @@ class ImportWatcher(Protocol):
     def began(self, what: str, total: int) -> None:
         """Take note of a part that begins, with so many rows."""
 
-    def advanced(self) -> None:
-        """Take note of a row that is done."""
+    def advanced(self, rows: int = 1) -> None:
+        """Take note of rows that are done."""
 
 
 class Importer:
@@ -123,10 +123,10 @@ class Importer:
         watcher: ImportWatcher,
         rejects: RejectsFile | None = None,
     ) -> None:
-        self._api = api
+        self.api = api
         self._concurrency = concurrency
-        self._watcher = watcher
-        self._rejects = rejects
+        self.watcher = watcher
+        self.rejects = rejects
         self._users: dict[str, str] = {}
         self._account_ids: dict[str, str] = {}
         self.report = ImportReport()
@@ -144,10 +144,10 @@ class Importer:
         """
         account_count, transfer_count = sum(1 for _row in accounts.accounts()), transfers.count()
         try:
-            self._watcher.began("accounts", account_count)
+            self.watcher.began("accounts", account_count)
             await self._open_accounts(accounts)
-            self._watcher.began("transfers", transfer_count)
-            await self._make_transfers(transfers)
+            self.watcher.began("transfers", transfer_count)
+            await self.make_transfers(transfers)
         except ExceptionGroup as errors:
             raise _reason(errors) from errors
         return self.report
@@ -170,7 +170,7 @@ class Importer:
             raise ImportFileError(f"{row.place}: {problem}") from problem
         for name in (row.reference, account["id"], account["account_number"]):
             self._account_ids[name] = account["id"]
-        self._watcher.advanced()
+        self.watcher.advanced()
 
     async def _ensure_user(self, row: AccountRow) -> str:
         body = {"name": row.user_name, "external_id": row.user_external_id}
@@ -198,16 +198,17 @@ class Importer:
     async def _ensure(self, path: str, body: Document) -> tuple[Document, bool]:
         """Make an object, or find it by its external id; tell whether it is new."""
         try:
-            return (await self._api.post(path, body)).document, True
+            return (await self.api.post(path, body)).document, True
         except ApiProblem as problem:
             if problem.code != "external_id_taken":
                 raise
-            found = await self._api.first(path, external_id=body["external_id"])
+            found = await self.api.first(path, external_id=body["external_id"])
             if found is None:
                 raise
             return found, False
 
-    async def _make_transfers(self, transfers: TransferFile) -> None:
+    async def make_transfers(self, transfers: TransferFile) -> None:
+        """Make the transfers of a file, one request each."""
         async with asyncio.TaskGroup() as group:
             tasks = OrderedTasks(group, at_once=self._concurrency)
             for row in transfers.transfers():
@@ -219,7 +220,7 @@ class Importer:
         """Tell which account a row means: two rows may name one account in two ways."""
         if name not in self._account_ids:
             try:
-                account_id = str((await self._api.account(name))["id"])
+                account_id = str((await self.api.account(name))["id"])
             except ApiProblem as problem:
                 if problem.code != "account_not_found":
                     raise
@@ -229,7 +230,7 @@ class Importer:
 
     async def _make_transfer(self, row: TransferRow) -> None:
         try:
-            first = await self._api.transfer(row.body(), key=row.key, prefer=PREFER)
+            first = await self.api.transfer(row.body(), key=row.key, prefer=PREFER)
             if first.status == HTTPStatus.ACCEPTED:
                 await self._await_outcome(row, first)
         except ApiProblem as problem:
@@ -241,7 +242,7 @@ class Importer:
                 self.report.replayed += 1
             else:
                 self.report.succeeded += 1
-        self._watcher.advanced()
+        self.watcher.advanced()
 
     async def _await_outcome(self, row: TransferRow, answer: Answer) -> None:
         """Wait until a transfer is final, for the account's next row builds on it."""
@@ -254,12 +255,12 @@ class Importer:
                     f"{PROCESSING_SECONDS_MAXIMUM:g} s: `transfers show {transfer_id} --workflow` "
                     "tells what it waits for"
                 )
-            answer = await self._api.transfer(row.body(), key=row.key, prefer=PREFER)
+            answer = await self.api.transfer(row.body(), key=row.key, prefer=PREFER)
 
     def _reject(self, row: TransferRow, problem: ApiProblem) -> None:
         self.report.failed[problem.code] += 1
-        if self._rejects is not None:
-            self._rejects.add(row, code=problem.code, detail=problem.detail)
+        if self.rejects is not None:
+            self.rejects.add(row, code=problem.code, detail=problem.detail)
 
 
 def _reason(errors: ExceptionGroup[Exception]) -> Exception:

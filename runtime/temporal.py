@@ -25,17 +25,30 @@ from temporalio.client import (
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from activities.batches import BatchActivities
 from activities.reconciliation import ReconciliationActivities
 from activities.resting import RestingActivities
+from activities.standing_orders import StandingOrderActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
 from runtime.payloads import DATA_CONVERTER
+from services.batch_posting import BatchPostingService
+from services.batches import BatchService
 from services.operations import OperationService
+from services.standing_order_runs import StandingOrderRunService
+from services.standing_orders import StandingOrderService
 from services.transactions import TransactionService
+from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
+from workflows.standing_order import (
+    StandingOrderReconciliationWorkflow,
+    StandingOrderWorkflow,
+)
+from workflows.standing_order_schedules import StandingOrderSchedules
 from workflows.transfer import TransferWorkflow
+from workflows.transfer_batch import TransferBatchWorkflow
 
 TASK_QUEUE: Final = "transfers"
 CONNECT_SECONDS: Final = 30.0
@@ -56,6 +69,8 @@ GRACEFUL_SHUTDOWN: Final = timedelta(seconds=10)
 
 RECONCILIATION_ID: Final = "reconcile-transfers"
 RECONCILIATION_INTERVAL: Final = timedelta(seconds=10)
+STANDING_ORDER_RECONCILIATION_ID: Final = "reconcile-standing-orders"
+STANDING_ORDER_RECONCILIATION_INTERVAL: Final = timedelta(seconds=30)
 
 
 async def connect(address: str, namespace: str) -> Client:
@@ -93,6 +108,10 @@ def make_worker(
     *,
     transactions: TransactionService,
     operations: OperationService,
+    standing_orders: StandingOrderService,
+    standing_order_runs: StandingOrderRunService,
+    batches: BatchService,
+    batch_posting: BatchPostingService,
     gateway: TransferGateway,
     task_queue: str = TASK_QUEUE,
     workflow_runner: WorkflowRunner | None = None,
@@ -107,15 +126,32 @@ def make_worker(
     """
     transfers = TransferActivities(transactions)
     resting = RestingActivities(transactions, operations)
+    orders = StandingOrderActivities(
+        orders=standing_orders,
+        runs=standing_order_runs,
+        transactions=transactions,
+        schedules=StandingOrderSchedules(client, task_queue=task_queue),
+        closed_status=gateway.closed_status,
+    )
+    batch_steps = BatchActivities(batch_posting)
     reconciliation = ReconciliationActivities(
         transactions,
+        batches,
+        batch_posting,
         closed_status=gateway.closed_status,
         open_workflow_ids=gateway.open_workflow_ids,
+        start_batch=BatchGateway(client, task_queue=task_queue).start,
     )
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[TransferWorkflow, ReconciliationWorkflow],
+        workflows=[
+            TransferWorkflow,
+            TransferBatchWorkflow,
+            ReconciliationWorkflow,
+            StandingOrderWorkflow,
+            StandingOrderReconciliationWorkflow,
+        ],
         activities=[
             transfers.reserve_funds,
             transfers.post_entries,
@@ -124,7 +160,12 @@ def make_worker(
             resting.schedule,
             resting.expire,
             resting.carry_out_operation,
+            batch_steps.post_batch_chunks,
+            batch_steps.stop_batch,
             reconciliation.resolve_abandoned_transfers,
+            orders.prepare_standing_order_run,
+            orders.settle_standing_order_run,
+            orders.reconcile_standing_orders,
         ],
         workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=WORKFLOW_TASK_SLOTS,
@@ -138,7 +179,7 @@ def make_worker(
 
 
 async def set_up_temporal(client: Client) -> None:
-    """Register what transfers need in Temporal: search attributes and the reconciliation.
+    """Register what transfers need in Temporal: search attributes and the reconciliations.
 
     Notes
     -----
@@ -202,15 +243,19 @@ async def _can_search(client: Client, names: Sequence[str]) -> bool:
 
 
 async def ensure_reconciliation(client: Client, *, task_queue: str = TASK_QUEUE) -> None:
-    """Create the schedule of the reconciliation, unless there is one."""
-    schedule = Schedule(
-        action=ScheduleActionStartWorkflow(
-            ReconciliationWorkflow.run, id=RECONCILIATION_ID, task_queue=task_queue
+    """Create the schedules of the reconciliations, unless they are there."""
+    for schedule_id, workflow, interval in (
+        (RECONCILIATION_ID, ReconciliationWorkflow.run, RECONCILIATION_INTERVAL),
+        (
+            STANDING_ORDER_RECONCILIATION_ID,
+            StandingOrderReconciliationWorkflow.run,
+            STANDING_ORDER_RECONCILIATION_INTERVAL,
         ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILIATION_INTERVAL)]),
-        policy=SchedulePolicy(
-            overlap=ScheduleOverlapPolicy.SKIP, catchup_window=RECONCILIATION_INTERVAL
-        ),
-    )
-    with suppress(ScheduleAlreadyRunningError):
-        await client.create_schedule(RECONCILIATION_ID, schedule)
+    ):
+        schedule = Schedule(
+            action=ScheduleActionStartWorkflow(workflow, id=schedule_id, task_queue=task_queue),
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=interval)]),
+            policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=interval),
+        )
+        with suppress(ScheduleAlreadyRunningError):
+            await client.create_schedule(schedule_id, schedule)

@@ -31,7 +31,9 @@ async def verify(
         verification = VerificationService(
             services.database,
             services.transactions,
+            services.batches,
             closed_status=gateway.closed_status,
             open_workflow_ids=gateway.open_workflow_ids,
+            open_batch_workflow_ids=gateway.open_batch_workflow_ids,
         )
         return await verification.verify()

@@ -93,6 +93,9 @@ class BalanceService:
         )
         status = HoldStatus.CAPTURED if transfer.captured_minor else HoldStatus.RELEASED
         await unit_of_work.holds.close(transfer.id, status)
+        if transfer.reversal_of is not None:
+            # Reversals were not counted when they were reserved.
+            return
         for hold in holds:
             await unit_of_work.limits.give_back(
                 hold.account_id, hold.created_at.date(), hold.left_minor

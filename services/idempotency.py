@@ -15,6 +15,8 @@ CREATE_TRANSFER: Final = "transfer.create"
 OPERATE_PREFIX: Final = "transfer."
 """Before the name of an ``Operation``."""
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
 
 class IdempotencyService:
     """Finds and takes idempotency keys inside a caller's unit of work."""
@@ -147,5 +149,4 @@ def fingerprint_of(
 
 def digest(meaning: Mapping[str, Any]) -> bytes:
     """Digest what was asked for: SHA-256 over canonical JSON."""
-    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).digest()
+    return hashlib.sha256(_CANONICAL.encode(meaning).encode()).digest()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from domain.ids import workflow_id
 from domain.transfers import Transfer
 
 
@@ -39,6 +40,8 @@ class OutcomeBoard:
 
     def publish(self, transfer: Transfer) -> None:
         """Hand a committed transfer to those who wait for it."""
-        for until, future in self._waiting.get(transfer.workflow_id, ()):
+        # By its key, whoever made it: a batch's transfer is what the key's own workflow ends with.
+        waited_for = workflow_id(transfer.tenant_id, transfer.idempotency_key)
+        for until, future in self._waiting.get(waited_for, ()):
             if not future.done() and until(transfer):
                 future.set_result(transfer)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from domain.accounts import Balance
 from domain.errors import LedgerRuleViolated, ReversalExceedsTransfer, TransferRefusal
 from domain.ids import AccountId, HoldId
-from domain.rules import LimitUsage
+from domain.rules import LimitUsage, demand_of
 from domain.states import Step, TransferStage
 from domain.transfers import Failure, Leg, Transfer, TransferOrder
 from persistence.database import UnitOfWork
@@ -157,6 +157,14 @@ def net_outflows(legs: Collection[Leg]) -> dict[AccountId, int]:
     return {account: flow for account, flow in flows.items() if flow > 0}
 
 
+def sums_by_currency(legs: Collection[Leg]) -> dict[str, int]:
+    """Sum what legs move, in minor units of each currency."""
+    sums_minor: defaultdict[str, int] = defaultdict(int)
+    for leg in legs:
+        sums_minor[leg.money.currency] += leg.money.amount_minor
+    return dict(sums_minor)
+
+
 async def _require_reversible(unit_of_work: UnitOfWork, order: TransferOrder) -> None:
     if order.terms.reversal_of is None:
         return
@@ -175,19 +183,12 @@ async def _approval_for(unit_of_work: UnitOfWork, order: TransferOrder) -> Appro
     """Tell what an order has to wait for by the tenant's rules in force."""
     if order.terms.reversal_of is not None:
         return None
-    sums_minor: defaultdict[str, int] = defaultdict(int)
-    for leg in order.legs:
-        sums_minor[leg.money.currency] += leg.money.amount_minor
-    rules = await unit_of_work.approval_rules.applying(order.tenant_id, sums_minor)
-    if not rules:
+    sums_minor = sums_by_currency(order.legs)
+    rules = await unit_of_work.approval_rules.highest(order.tenant_id, sums_minor)
+    demand = demand_of(rules, sums_minor)
+    if demand is None:
         return None
-    # Of each currency the highest threshold counts; of several currencies the strictest rule.
-    highest = {rule.currency: rule for rule in reversed(rules)}.values()
-    deadline = min(rule.deadline for rule in highest)
-    return Approval(
-        required=max(rule.approvers for rule in highest),
-        deadline_at=await unit_of_work.now() + deadline,
-    )
+    return Approval(demand.approvers, await unit_of_work.now() + demand.deadline)
 
 
 async def _record(
@@ -203,6 +204,9 @@ async def _record(
     terms = order.terms
     if terms.hold_for is not None:
         terms = replace(terms, expires_at=await unit_of_work.now() + terms.hold_for)
+    if approval is not None and terms.expires_at is not None:
+        # Nobody is to approve a hold that has ended.
+        approval = replace(approval, deadline_at=min(approval.deadline_at, terms.expires_at))
     if scheduled is None:
         return await unit_of_work.transfers.insert(
             replace(order, terms=terms), Step.RESERVE, stage, failure=failure, approval=approval

@@ -63,7 +63,7 @@ class TransactionService:
         Returns
         -------
         Transfer
-            In stage RESERVED or FAILED; on a repeat, as it has become since.
+            In stage RESERVED, AWAITING_APPROVAL or FAILED; on a repeat, as it has become since.
 
         Raises
         ------

@@ -7,10 +7,13 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from domain.ids import TenantId
+from domain.batches import TransferBatch
+from domain.errors import BatchNotFound
+from domain.ids import BatchId, TenantId
 from domain.transfers import Transfer
 from persistence.database import Database
 from persistence.verification import PROVED_IN_SQL, Violation, prove
+from services.batches import BatchService
 from services.transactions import TransactionService
 from services.workflow_census import ClosedStatus, OpenWorkflowIds, WorkflowCensus
 
@@ -26,7 +29,7 @@ INVARIANTS: Final = MappingProxyType(
         1: ("zero sum", "Per tenant and currency, all posted balances sum to zero."),
         2: ("balances", "Each balance is the sum of its entries and what its last one says."),
         3: ("sequences", "Sequences have no gap; each balance follows from the one before."),
-        4: ("holds", "What an account holds is the sum of its open holds."),
+        4: ("holds", "Holds sum to what accounts hold, and to what is used of their limits."),
         5: ("overdrafts", "No customer account is below its overdraft limit."),
         6: (
             "transfers",
@@ -34,7 +37,7 @@ INVARIANTS: Final = MappingProxyType(
         ),
         WORKFLOWS_INVARIANT: (
             "workflows",
-            "PROCESSING transfers have an open workflow; no other has.",
+            "PROCESSING transfers and batches have an open workflow; no others have.",
         ),
     }
 )
@@ -76,20 +79,24 @@ class VerificationService:
     ----------
     closed_status
         Tells how a workflow was closed; ``None`` while it is open.
-    open_workflow_ids
-        Goes through the open workflows of transfers.
+    open_workflow_ids, open_batch_workflow_ids
+        Go through the open workflows of transfers, and of batches.
     """
 
     def __init__(
         self,
         database: Database,
         transactions: TransactionService,
+        batches: BatchService,
         *,
         closed_status: ClosedStatus,
         open_workflow_ids: OpenWorkflowIds,
+        open_batch_workflow_ids: OpenWorkflowIds,
     ) -> None:
         self._database = database
         self._transactions = transactions
+        self._batches = batches
+        self._open_batch_workflow_ids = open_batch_workflow_ids
         self._closed_status = closed_status
         self._open_workflow_ids = open_workflow_ids
 
@@ -121,6 +128,12 @@ class VerificationService:
         async for workflow_id in self._open_workflow_ids():
             examined += 1
             violations.append(await self._idler(workflow_id))
+        async for batch in self._batches.unfinished(idle_seconds=0):
+            examined += 1
+            violations.append(await self._orphan_batch(batch))
+        async for workflow_id in self._open_batch_workflow_ids():
+            examined += 1
+            violations.append(await self._idle_batch(workflow_id))
         return _check(
             WORKFLOWS_INVARIANT, examined, [found for found in violations if found is not None]
         )
@@ -142,12 +155,34 @@ class VerificationService:
         transfer = await self._transactions.find_by_key(tenant_id, key)
         if transfer is None or not transfer.is_final:
             return None
+        return await self._still_open(
+            workflow_id, f"transfer {transfer.id}", f"is {transfer.state}"
+        )
+
+    async def _orphan_batch(self, batch: TransferBatch) -> Violation | None:
+        """Find out whether an unfinished batch has no workflow to finish it."""
+        status = await self._closed_status(batch.workflow_id)
+        if status is None or (await self._batches.get(batch.tenant_id, batch.id)).is_final:
+            return None
+        return Violation(f"batch {batch.id}", f"is {batch.stage}, and its workflow is {status}")
+
+    async def _idle_batch(self, workflow_id: str) -> Violation | None:
+        """Find out whether a workflow stays open although its batch is final."""
+        _, tenant_id, batch_id = workflow_id.split("/")
+        try:
+            batch = await self._batches.get(TenantId(UUID(tenant_id)), BatchId(UUID(batch_id)))
+        except BatchNotFound:
+            return None
+        if not batch.is_final:
+            return None
+        return await self._still_open(workflow_id, f"batch {batch.id}", f"is {batch.stage}")
+
+    async def _still_open(self, workflow_id: str, subject: str, state: str) -> Violation | None:
+        """Give a workflow a moment to end."""
         deadline = asyncio.get_running_loop().time() + SETTLING_SECONDS
         while await self._closed_status(workflow_id) is None:
             if asyncio.get_running_loop().time() > deadline:
-                return Violation(
-                    f"transfer {transfer.id}", f"is {transfer.state}, and its workflow still runs"
-                )
+                return Violation(subject, f"{state}, and its workflow still runs")
             await asyncio.sleep(SETTLING_PAUSE_SECONDS)
         return None
 

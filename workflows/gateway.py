@@ -26,7 +26,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.common import WorkflowIDReusePolicy as ReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -35,21 +35,11 @@ from activities.contracts import FailureDetails, OperationInput, TransferInput, 
 from domain.errors import TemporalUnavailable
 from domain.ids import TenantId, TransferId
 from domain.ids import workflow_id as workflow_id_of
-from domain.states import ProcessState
-from workflows.search_attributes import (
-    DESTINATION_ACCOUNT_ID,
-    SOURCE_ACCOUNT_ID,
-    TENANT_ID,
-    TRANSFER_ID,
-    TRANSFER_STATE,
-    TRANSFER_TYPE,
-)
-from workflows.transfer import TransferWorkflow
+from workflows.search_attributes import TENANT_ID, TRANSFER_ID, search_attributes_of
+from workflows.transfer import WORKFLOW_TASK_TIMEOUT, TransferWorkflow
 
 RPC_TIMEOUT: Final = timedelta(seconds=5)
 QUERY_TIMEOUT: Final = timedelta(seconds=3)
-WORKFLOW_TASK_TIMEOUT: Final = timedelta(seconds=5)
-"""After this, the task of a worker that died is given to another."""
 ACCEPTANCE_SECONDS: Final = 1.0
 """How long an operation is given at least to be taken in."""
 LIST_PAGE_SIZE: Final = 1_000
@@ -156,7 +146,7 @@ class TransferGateway:
             No answer; the workflow may have started all the same.
         """
         try:
-            with _temporal_errors():
+            with temporal_errors():
                 handle = await self._client.start_workflow(
                     TransferWorkflow.run,
                     order,
@@ -167,7 +157,7 @@ class TransferGateway:
                     ),
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     task_timeout=WORKFLOW_TASK_TIMEOUT,
-                    search_attributes=_search_attributes(order),
+                    search_attributes=search_attributes_of(order),
                     request_eager_start=True,
                     rpc_timeout=RPC_TIMEOUT,
                 )
@@ -180,7 +170,7 @@ class TransferGateway:
     async def outcome(self, started: StartedTransfer) -> TransferProgress | None:
         """Wait for a workflow's end; ``None`` where it ended without an outcome."""
         try:
-            with _temporal_errors():
+            with temporal_errors():
                 return await started.handle.result()
         except WorkflowFailureError:
             return None
@@ -213,7 +203,7 @@ class TransferGateway:
         try:
             # The SDK begins its own time-out anew with each of its calls.
             async with asyncio.timeout(seconds):
-                with _temporal_errors():
+                with temporal_errors():
                     await handle.execute_update(
                         operation.operation.value,
                         operation,
@@ -287,9 +277,15 @@ class TransferGateway:
         async for execution in self._list(query):
             yield execution.workflow_id
 
+    async def open_batch_workflow_ids(self) -> AsyncIterator[str]:
+        """Go through the ids of all open workflows of batches, as ``open_workflow_ids`` does."""
+        query = "WorkflowType = 'TransferBatchWorkflow' AND ExecutionStatus = 'Running'"
+        async for execution in self._list(query):
+            yield execution.workflow_id
+
     async def _describe(self, workflow_id: str) -> DescribeWorkflowExecutionResponse | None:
         try:
-            with _temporal_errors():
+            with temporal_errors():
                 return await self._client.workflow_service.describe_workflow_execution(
                     DescribeWorkflowExecutionRequest(
                         namespace=self._client.namespace,
@@ -312,7 +308,7 @@ class TransferGateway:
     async def _list(self, query: str) -> AsyncIterator[WorkflowExecution]:
         next_page = b""
         while True:
-            with _temporal_errors():
+            with temporal_errors():
                 page = await self._client.workflow_service.list_workflow_executions(
                     ListWorkflowExecutionsRequest(
                         namespace=self._client.namespace,
@@ -329,7 +325,7 @@ class TransferGateway:
                 return
 
     async def _input(self, execution: WorkflowExecution) -> TransferInput:
-        with _temporal_errors():
+        with temporal_errors():
             history = await self._client.workflow_service.get_workflow_execution_history(
                 GetWorkflowExecutionHistoryRequest(
                     namespace=self._client.namespace, execution=execution, maximum_page_size=1
@@ -345,27 +341,20 @@ class TransferGateway:
 
 
 @contextmanager
-def _temporal_errors() -> Iterator[None]:
-    """Name what passes by itself."""
+def temporal_errors() -> Iterator[None]:
+    """Name what passes by itself, where Temporal is called.
+
+    Raises
+    ------
+    TemporalUnavailable
+        No answer in time. Other refusals of Temporal pass as they are.
+    """
     try:
         yield
     except RPCError as error:
         if error.status in _PASSING_FAILURES:
             raise TemporalUnavailable from error
         raise
-
-
-def _search_attributes(order: TransferInput) -> TypedSearchAttributes:
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(TRANSFER_ID, str(order.transfer_id)),
-            SearchAttributePair(TENANT_ID, str(order.tenant_id)),
-            SearchAttributePair(SOURCE_ACCOUNT_ID, str(order.source_account_id)),
-            SearchAttributePair(DESTINATION_ACCOUNT_ID, str(order.destination_account_id)),
-            SearchAttributePair(TRANSFER_TYPE, order.type.value),
-            SearchAttributePair(TRANSFER_STATE, ProcessState.PROCESSING.value),
-        ]
-    )
 
 
 def _status(described: DescribeWorkflowExecutionResponse) -> str:

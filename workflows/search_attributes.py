@@ -2,7 +2,10 @@
 
 from typing import Final
 
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from activities.contracts import TransferInput
+from domain.states import ProcessState
 
 TRANSFER_ID: Final = SearchAttributeKey.for_keyword("TransferId")
 TENANT_ID: Final = SearchAttributeKey.for_keyword("TenantId")
@@ -10,6 +13,7 @@ SOURCE_ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("SourceAccountId")
 DESTINATION_ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("DestinationAccountId")
 TRANSFER_TYPE: Final = SearchAttributeKey.for_keyword("TransferType")
 TRANSFER_STATE: Final = SearchAttributeKey.for_keyword("TransferState")
+BATCH_ID: Final = SearchAttributeKey.for_keyword("BatchId")
 
 SEARCH_ATTRIBUTE_NAMES: Final = tuple(
     key.name
@@ -20,6 +24,21 @@ SEARCH_ATTRIBUTE_NAMES: Final = tuple(
         DESTINATION_ACCOUNT_ID,
         TRANSFER_TYPE,
         TRANSFER_STATE,
+        BATCH_ID,
     )
 )
 """All of them, each a Keyword, to be registered before the first workflow starts."""
+
+
+def search_attributes_of(order: TransferInput) -> TypedSearchAttributes:
+    """Give what the workflow of a transfer is to be found by when it starts."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(TRANSFER_ID, str(order.transfer_id)),
+            SearchAttributePair(TENANT_ID, str(order.tenant_id)),
+            SearchAttributePair(SOURCE_ACCOUNT_ID, str(order.source_account_id)),
+            SearchAttributePair(DESTINATION_ACCOUNT_ID, str(order.destination_account_id)),
+            SearchAttributePair(TRANSFER_TYPE, order.type.value),
+            SearchAttributePair(TRANSFER_STATE, ProcessState.PROCESSING.value),
+        ]
+    )

@@ -44,6 +44,10 @@ DURABLE_RETRIES: Final = RetryPolicy(
 )
 
 
+WORKFLOW_TASK_TIMEOUT: Final = timedelta(seconds=5)
+"""After this, the task of a worker that died is given to another."""
+
+
 class Refused(Exception):
     """A step was refused for good."""
 

@@ -75,6 +75,7 @@ async def list_transfers(
     principal: TransfersReader,
     cursor: Cursor,
     state: Annotated[ProcessState | None, Query()] = None,
+    stage: Annotated[TransferStage | None, Query()] = None,
     type_: Annotated[TransferType | None, Query(alias="type")] = None,
     account: AccountInQuery,
     idempotency_key: Annotated[str | None, Query(pattern="^[!-~]{1,200}$")] = None,
@@ -88,6 +89,7 @@ async def list_transfers(
         account_id = (await context.accounts.get_account(principal.tenant_id, account)).id
     wanted = TransferFilter(
         state=state,
+        stage=stage,
         type=type_,
         account_id=account_id,
         idempotency_key=idempotency_key,

@@ -1,6 +1,7 @@
 """Nine thousand real transactions, imported by the real command, against the bank's own balances.
 
-A sample of the accounts by default; all of them with ``BERKA=all`` (`make berka`).
+In batches, and a sample one by one. A sample of the accounts by default in batches too; all of them
+with ``BERKA=all`` (`make berka`).
 """
 
 import asyncio
@@ -42,6 +43,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 Row = dict[str, str]
+WAYS: dict[str, tuple[str, ...]] = {"in batches": (), "one by one": ("--one-by-one",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Bank:
     client: Client
     database_url: str
     files: tuple[Path, Path]
+    way: str
     accounts: Sequence[Row]
     transfers: Sequence[Row]
     report: Json
@@ -79,10 +82,10 @@ def write(path: Path, rows: Sequence[Row]) -> Path:
     return path
 
 
-async def run_import(client: Client, files: tuple[Path, Path]) -> Json:
+async def run_import(client: Client, files: tuple[Path, Path], way: str) -> Json:
     """Run the command as a person does, and give its report."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "import", *map(str, files), "--json"),
+        *(sys.executable, "-m", "cli.main", "import", *map(str, files), "--json", *WAYS[way]),
         env={
             **os.environ,
             "TRANSFERS_API_URL": client.api_url,
@@ -97,11 +100,16 @@ async def run_import(client: Client, files: tuple[Path, Path]) -> Json:
     return report
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=WAYS)
 async def bank(
-    stack: Stack, services: Services, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    stack: Stack,
+    services: Services,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Bank]:
-    accounts = read("accounts.csv")[:: 1 if IS_ALL else SAMPLE_EVERY]
+    way: str = request.param
+    is_all = IS_ALL and way == "in batches"
+    accounts = read("accounts.csv")[:: 1 if is_all else SAMPLE_EVERY]
     names = {f"ext:{account['external_id']}" for account in accounts}
     transfers = [row for row in read("transfers.csv") if row["account"] in names]
     folder = tmp_path_factory.mktemp("berka")
@@ -109,9 +117,9 @@ async def bank(
     async with AsyncExitStack() as clients:
         client = await TenantMaker(stack.api_url, services.access, clients)()
         began = time.perf_counter()
-        report = await run_import(client, files)
+        report = await run_import(client, files, way)
         seconds = time.perf_counter() - began
-        yield Bank(client, stack.database_url, files, accounts, transfers, report, seconds)
+        yield Bank(client, stack.database_url, files, way, accounts, transfers, report, seconds)
 
 
 def moment(text: str) -> datetime:
@@ -138,7 +146,7 @@ async def test_every_balance_is_the_one_that_the_bank_published(
     assert equal == total
     pytestconfig.stash[SERVERS].append(
         f"Berka: {equal:,} of {total:,} balances equal; {len(bank.accounts)} accounts, "
-        f"imported in {bank.seconds:.1f} s, {total / bank.seconds:.0f} transfers/s"
+        f"imported {bank.way} in {bank.seconds:.1f} s, {total / bank.seconds:.0f} transfers/s"
     )
 
 
@@ -172,7 +180,7 @@ async def test_a_balance_as_of_a_day_is_what_the_days_last_row_published(bank: B
 
 async def test_importing_the_same_files_again_moves_nothing(bank: Bank) -> None:
     before = await rows_of_tenant(bank.database_url, bank.client.tenant_id)
-    report = await run_import(bank.client, bank.files)
+    report = await run_import(bank.client, bank.files, bank.way)
     assert (report["rows"], report["replayed"]) == (len(bank.transfers), len(bank.transfers))
     assert (report["succeeded"], report["accounts_created"], report["users_created"]) == (0, 0, 0)
     assert await rows_of_tenant(bank.database_url, bank.client.tenant_id) == before

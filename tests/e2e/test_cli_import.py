@@ -20,7 +20,8 @@ def transfers(tenant: Client) -> Command:
 class Files:
     """The two files of an import, and its rejects."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.options = options
         self.accounts = folder / "accounts.csv"
         self.transfers = folder / "transfers.csv"
         self.rejects = folder / "rejects.csv"
@@ -32,16 +33,17 @@ class Files:
     def write(self, *rows: str) -> tuple[object, ...]:
         """Write transfers, and give the command's arguments."""
         self.transfers.write_text("\n".join([HEADER, *rows, ""]))
-        return ("import", self.accounts, self.transfers, "--rejects", self.rejects)
+        named = (self.accounts, self.transfers, "--rejects", self.rejects)
+        return ("import", *named, *self.options)
 
     def rejected(self) -> list[dict[str, str]]:
         with self.rejects.open(newline="") as file:
             return list(csv.DictReader(file))
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
+@pytest.fixture(params=[(), ("--one-by-one",)], ids=["in batches", "one by one"])
+def files(tmp_path: Path, request: pytest.FixtureRequest) -> Files:
+    return Files(tmp_path, *request.param)
 
 
 GOOD_ROWS = (
@@ -118,3 +120,26 @@ async def test_an_import_that_cannot_work_does_nothing(
     wrong = Command(TRANSFERS_API_URL=tenant.api_url, TRANSFERS_API_KEY="wrong")
     assert "unauthenticated" in await wrong.refused("import", files.accounts, files.transfers)
     assert (await tenant.get("/users"))["data"] == []
+
+
+async def test_rows_that_were_refused_are_tried_again_by_the_same_import(
+    transfers: Command, tenant: Client, files: Files
+) -> None:
+    arguments = files.write(*GOOD_ROWS[:1], "new,DEPOSIT,ext:later,,,7,EUR,")
+    first = await transfers(*arguments, "--json")
+    assert (first.code, first.document["failed"]) == (1, {"account_not_found": 1})
+    with files.accounts.open("a") as file:
+        file.write("later,u-9,EUR,0\n")
+    second = await transfers.printed(*arguments, "--json")
+    assert (second.document["succeeded"], second.document["replayed"]) == (1, 1)
+    assert await tenant.posted("ext:later") == 7
+    third = await transfers.printed(*arguments, "--json")
+    assert (third.document["succeeded"], third.document["replayed"]) == (0, 2)
+
+
+async def test_a_key_that_comes_twice_with_one_meaning_moves_money_once(
+    transfers: Command, tenant: Client, files: Files
+) -> None:
+    done = await transfers.printed(*files.write(GOOD_ROWS[0], GOOD_ROWS[0]), "--json")
+    assert (done.document["succeeded"], done.document["replayed"]) == (1, 1)
+    assert await tenant.posted("ext:shop") == 1000

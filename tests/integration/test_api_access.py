@@ -31,6 +31,28 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("GET", f"/transfers/{ID}/events", Scope.TRANSFERS_READ),
     ("GET", f"/transfers/{ID}/entries", Scope.TRANSFERS_READ),
     ("GET", f"/transfers/{ID}/workflow", Scope.TRANSFERS_READ),
+    ("POST", f"/transfers/{ID}/capture", Scope.TRANSFERS_WRITE),
+    ("POST", f"/transfers/{ID}/extend", Scope.TRANSFERS_WRITE),
+    ("POST", f"/transfers/{ID}/cancel", Scope.TRANSFERS_WRITE),
+    ("POST", f"/transfers/{ID}/reversals", Scope.TRANSFERS_WRITE),
+    ("GET", f"/transfers/{ID}/reversals", Scope.TRANSFERS_READ),
+    ("POST", f"/transfers/{ID}/approve", Scope.TRANSFERS_APPROVE),
+    ("POST", f"/transfers/{ID}/reject", Scope.TRANSFERS_APPROVE),
+    ("GET", f"/transfers/{ID}/approvals", Scope.TRANSFERS_READ),
+    ("POST", "/approval-rules", Scope.RULES_WRITE),
+    ("GET", "/approval-rules", Scope.TRANSFERS_READ),
+    ("GET", f"/approval-rules/{ID}", Scope.TRANSFERS_READ),
+    ("POST", f"/approval-rules/{ID}/retire", Scope.RULES_WRITE),
+    ("GET", f"/accounts/{ID}/limits", Scope.ACCOUNTS_READ),
+    ("PUT", f"/accounts/{ID}/limits", Scope.RULES_WRITE),
+    ("DELETE", f"/accounts/{ID}/limits", Scope.RULES_WRITE),
+    ("POST", "/standing-orders", Scope.TRANSFERS_WRITE),
+    ("GET", "/standing-orders", Scope.TRANSFERS_READ),
+    ("GET", f"/standing-orders/{ID}", Scope.TRANSFERS_READ),
+    ("GET", f"/standing-orders/{ID}/runs", Scope.TRANSFERS_READ),
+    ("POST", f"/standing-orders/{ID}/pause", Scope.TRANSFERS_WRITE),
+    ("POST", f"/standing-orders/{ID}/resume", Scope.TRANSFERS_WRITE),
+    ("POST", f"/standing-orders/{ID}/cancel", Scope.TRANSFERS_WRITE),
 ]
 WRONG_KEYS: list[dict[str, Any]] = [
     {},
@@ -45,12 +67,21 @@ BODIES: dict[str, Json] = {
     "/users": {"name": "Ada"},
     "/accounts": {"user_id": ID, "currency": "EUR"},
     "/transfers": {"source": "ext:a", "destination": "ext:b", "amount": 1, "currency": "EUR"},
+    f"/transfers/{ID}/extend": {"expires_at": "2030-01-01T00:00:00Z"},
+    "/approval-rules": {"currency": "EUR", "threshold": 1},
+    "/standing-orders": {
+        "source": "ext:a",
+        "destination": "ext:b",
+        "amount": 1,
+        "currency": "EUR",
+        "schedule": {"interval_seconds": 60},
+    },
 }
 
 
 def arguments_of(method: str, path: str) -> dict[str, Any]:
     """Give what the request needs to be right but for its key."""
-    if method == "GET":
+    if method in {"GET", "DELETE"}:
         return {}
     return {"json": BODIES.get(path, {}), "headers": {"Idempotency-Key": new_key()}}
 
@@ -107,6 +138,7 @@ async def test_what_belongs_to_another_tenant_is_not_found(
 ) -> None:
     account = await tenant.account(external_id="mine", balance=10)
     transfer = await tenant.withdraw(account["id"], 1)
+    rule = await tenant.rule(1_000)
     other = await make_tenant()
     before = await rows_of_tenant(stack.database_url, tenant.tenant_id)
     problem_of(await other.call("GET", f"/users/{account['user_id']}"), 404, "user_not_found")
@@ -116,7 +148,7 @@ async def test_what_belongs_to_another_tenant_is_not_found(
         "ext:mine",
         transfer["destination"],
     ):
-        for tail in ("", "/balance", "/entries"):
+        for tail in ("", "/balance", "/entries", "/limits"):
             path = f"/accounts/{reference}{tail}"
             problem_of(await other.call("GET", path), 404, "account_not_found")
         for verb in ("freeze", "unfreeze", "close"):
@@ -124,6 +156,12 @@ async def test_what_belongs_to_another_tenant_is_not_found(
             problem_of(response, 404, "account_not_found")
         change = await other.call("PATCH", f"/accounts/{reference}", json={"metadata": {}})
         problem_of(change, 404, "account_not_found")
+        for method, limits in (("PUT", {"json": {"per_day": 1}}), ("DELETE", {})):
+            response = await other.call(method, f"/accounts/{reference}/limits", **limits)
+            problem_of(response, 404, "account_not_found")
+    for path in (f"/approval-rules/{rule['id']}", f"/approval-rules/{rule['id']}/retire"):
+        response = await other.call("POST" if "retire" in path else "GET", path)
+        problem_of(response, 404, "approval_rule_not_found")
     for tail in ("", "/events", "/entries", "/workflow"):
         path = f"/transfers/{transfer['id']}{tail}"
         problem_of(await other.call("GET", path), 404, "transfer_not_found")
@@ -132,8 +170,9 @@ async def test_what_belongs_to_another_tenant_is_not_found(
 
 async def test_lists_hold_the_tenants_own_alone(tenant: Client, make_tenant: TenantMaker) -> None:
     account = await tenant.account(external_id="mine", balance=10)
+    await tenant.rule(1_000)
     other = await make_tenant()
-    for path in ("/users", "/accounts", "/transfers"):
+    for path in ("/users", "/accounts", "/transfers", "/approval-rules"):
         assert (await tenant.get(path))["data"] != []
         assert (await other.get(path))["data"] == []
     assert (await other.get("/accounts", external_id="mine"))["data"] == []

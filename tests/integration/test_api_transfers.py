@@ -37,6 +37,7 @@ FIELDS = {
     "legs",
     "fingerprint",
     "requested_by",
+    "batch_id",
 }
 
 

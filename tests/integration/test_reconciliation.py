@@ -8,6 +8,7 @@ import pytest
 from temporalio.client import Client as TemporalClient
 
 from activities.reconciliation import ReconciliationActivities
+from domain.batches import TransferBatch
 from domain.states import TransferStage
 from domain.transfers import CaptureMode, Transfer
 from persistence.database import Database
@@ -49,6 +50,16 @@ class CountingGateway:
         self.listed += 1
         async for found in self._gateway.open_workflow_ids():
             yield found
+
+
+async def none_open() -> AsyncIterator[str]:
+    nothing: tuple[str, ...] = ()
+    for workflow_id in nothing:
+        yield workflow_id
+
+
+async def no_batch(batch: TransferBatch) -> None:
+    raise AssertionError(batch)
 
 
 async def hold_many(services: Services, running: RunningWorker) -> list[Transfer]:
@@ -95,8 +106,11 @@ async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_o
     asked = CountingGateway(running.gateway)
     reconciliation = ReconciliationActivities(
         own_services.transactions,
+        own_services.batches,
+        own_services.batch_posting,
         closed_status=asked.closed_status,
         open_workflow_ids=asked.open_workflow_ids,
+        start_batch=no_batch,
     )
 
     report = await reconciliation.resolve_abandoned_transfers()
@@ -111,8 +125,10 @@ async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_o
     proof = VerificationService(
         own_services.database,
         own_services.transactions,
+        own_services.batches,
         closed_status=asked.closed_status,
         open_workflow_ids=asked.open_workflow_ids,
+        open_batch_workflow_ids=none_open,
     )
     asked.described = 0
     assert (await proof.verify()).is_clean
@@ -132,13 +148,13 @@ async def test_a_run_that_takes_too_long_says_that_it_did_not_get_through(
     async def lost(_workflow_id: str) -> str | None:
         return "NOT_FOUND"
 
-    async def none_open() -> AsyncIterator[str]:
-        nothing: tuple[str, ...] = ()
-        for workflow_id in nothing:
-            yield workflow_id
-
     reconciliation = ReconciliationActivities(
-        own_services.transactions, closed_status=lost, open_workflow_ids=none_open
+        own_services.transactions,
+        own_services.batches,
+        own_services.batch_posting,
+        closed_status=lost,
+        open_workflow_ids=none_open,
+        start_batch=no_batch,
     )
     report = await reconciliation.resolve_abandoned_transfers()
     assert (report.examined, report.is_complete) == (0, False)

@@ -4,7 +4,12 @@ from temporalio.client import Client
 
 from runtime.embedded_temporal import EmbeddedTemporal
 from runtime.stack_files import throwaway_data_dir
-from runtime.temporal import RECONCILIATION_ID, connect, set_up_temporal
+from runtime.temporal import (
+    RECONCILIATION_ID,
+    STANDING_ORDER_RECONCILIATION_ID,
+    connect,
+    set_up_temporal,
+)
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
 
@@ -12,7 +17,7 @@ async def finds(client: Client, attribute: str) -> int:
     return (await client.count_workflows(f"{attribute} = 'x'")).count
 
 
-async def test_search_attributes_and_the_reconciliation_are_set_up_once() -> None:
+async def test_search_attributes_and_the_reconciliations_are_set_up_once() -> None:
     with throwaway_data_dir() as folder:
         server = EmbeddedTemporal(folder)
         await server.start()
@@ -22,8 +27,11 @@ async def test_search_attributes_and_the_reconciliation_are_set_up_once() -> Non
             await set_up_temporal(client)
             await set_up_temporal(client)
 
-            assert [await finds(client, name) for name in SEARCH_ATTRIBUTE_NAMES] == [0] * 6
-            schedule = await client.get_schedule_handle(RECONCILIATION_ID).describe()
-            assert not schedule.schedule.state.paused
+            assert [await finds(client, name) for name in SEARCH_ATTRIBUTE_NAMES] == [0] * len(
+                SEARCH_ATTRIBUTE_NAMES
+            )
+            for schedule_id in (RECONCILIATION_ID, STANDING_ORDER_RECONCILIATION_ID):
+                schedule = await client.get_schedule_handle(schedule_id).describe()
+                assert not schedule.schedule.state.paused
         finally:
             await server.stop()

@@ -16,6 +16,7 @@ from runtime.composition import Services
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets, reference
 from tests.support.workers import InjectedSteps, RunningWorker, WorkerFactory
+from workflows.batch_gateway import BatchGateway
 
 STEPS = ("reserve_funds", "post_entries", "finalise")
 WAIT_SECONDS = 30.0
@@ -308,8 +309,11 @@ async def test_the_reconciliation_ends_a_terminated_transfer_that_nobody_asks_fo
     monkeypatch.setattr("activities.reconciliation.IDLE_SECONDS", 0.0)
     reconciliation = ReconciliationActivities(
         services.transactions,
+        services.batches,
+        services.batch_posting,
         closed_status=running.gateway.closed_status,
         open_workflow_ids=running.gateway.open_workflow_ids,
+        start_batch=BatchGateway(temporal_client, task_queue=running.task_queue).start,
     )
 
     report = await reconciliation.resolve_abandoned_transfers()

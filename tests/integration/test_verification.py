@@ -47,6 +47,27 @@ TAMPERING = {
         "UPDATE balances SET held_minor = 5 WHERE account_id = '{source}'",
         {4},
     ),
+    "limits that no reserve will see": (
+        (
+            "INSERT INTO account_limits (account_id, tenant_id, per_day_minor) "
+            "SELECT id, tenant_id, 200 FROM accounts WHERE id = '{source}'; "
+            "INSERT INTO account_usage (account_id, tenant_id, day, used_minor) "
+            "SELECT id, tenant_id, (now() AT TIME ZONE 'UTC')::date, 100 FROM accounts "
+            "WHERE id = '{source}'"
+        ),
+        {4},
+    ),
+    "a limit that is used less than was sent": (
+        (
+            "UPDATE balances SET has_limits = true WHERE account_id = '{source}'; "
+            "INSERT INTO account_limits (account_id, tenant_id, per_day_minor) "
+            "SELECT id, tenant_id, 200 FROM accounts WHERE id = '{source}'; "
+            "INSERT INTO account_usage (account_id, tenant_id, day, used_minor) "
+            "SELECT id, tenant_id, (now() AT TIME ZONE 'UTC')::date, 99 FROM accounts "
+            "WHERE id = '{source}'"
+        ),
+        {4},
+    ),
     "an overdraft limit that was passed": (
         "UPDATE balances SET overdraft_limit_minor = 99 WHERE account_id = '{source}'",
         {5},
@@ -112,8 +133,10 @@ async def ledger(
         proof = VerificationService(
             database,
             services.transactions,
+            services.batches,
             closed_status=worker.gateway.closed_status,
             open_workflow_ids=_none_open,
+            open_batch_workflow_ids=_none_open,
         )
         yield Ledger(url, services, wallets, proof)
         await workers.stop()

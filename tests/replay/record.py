@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from domain.access import Scope
 from domain.ids import ApiKeyId
@@ -290,17 +291,24 @@ async def another_key(recording: Recording) -> ApiKeyId:
     return key.id
 
 
-async def record(services: Services, client: Client, wanted: Sequence[Scenario]) -> None:
-    """Run each scenario once and write its history."""
-    for scenario in wanted:
+async def record(services: Services, client: Client, again: Collection[str] = ()) -> None:
+    """Run each scenario that has no file, or is named, and write its history."""
+    for scenario in SCENARIOS:
+        if path_of(scenario).exists() and name_of(scenario) not in again:
+            continue
         wallets = await make_wallets(services)
         workers = WorkerFactory(client, services)
         workflow_id = await scenario(Recording(services, client, wallets, workers))
         handle = client.get_workflow_handle(workflow_id or wallets.workflow_id)
         await handle.result()
-        history = _cleaned((await handle.fetch_history()).to_json_dict())
-        path_of(scenario).write_text(json.dumps(history, indent=1) + "\n")
+        await write_history(path_of(scenario).stem, handle)
         await workers.stop()
+
+
+async def write_history(name: str, handle: WorkflowHandle[Any, Any]) -> None:
+    """Keep the history of a workflow that has ended."""
+    history = _cleaned((await handle.fetch_history()).to_json_dict())
+    (HISTORIES / f"{name}.json").write_text(json.dumps(history, indent=1) + "\n")
 
 
 def _cleaned(value: Any) -> Any:
@@ -311,12 +319,8 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
-async def main(again: Collection[str]) -> None:
-    wanted = [
-        scenario
-        for scenario in SCENARIOS
-        if name_of(scenario) in again or not path_of(scenario).exists()
-    ]
+async def main(record: Callable[[Services, Client], Awaitable[None]]) -> None:
+    """Start servers, and record on them."""
     async with AsyncExitStack() as opened:
         postgres = await opened.enter_async_context(postgres_server(print))
         temporal = await opened.enter_async_context(temporal_server())
@@ -324,13 +328,18 @@ async def main(again: Collection[str]) -> None:
         database = Database.at(url)
         opened.push_async_callback(database.close)
         client = await connect(temporal.address, temporal.namespace)
-        await record(make_services(database), client, wanted)
+        await record(make_services(database), client)
+
+
+def run(record: Callable[[Services, Client], Awaitable[None]]) -> None:
+    """Record, and leave."""
+    HISTORIES.mkdir(exist_ok=True)
+    asyncio.run(main(record))
+    # The SDK's threads may still run, and abort an interpreter that takes itself down.
+    os._exit(0)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--again", action="append", default=[], metavar="NAME")
-    HISTORIES.mkdir(exist_ok=True)
-    asyncio.run(main(parser.parse_args().again))
-    # The SDK's threads may still run, and abort an interpreter that takes itself down.
-    os._exit(0)
+    run(partial(record, again=parser.parse_args().again))

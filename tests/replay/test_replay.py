@@ -9,11 +9,29 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.contracts import TransferInput, TransferProgress, TransferSteps
+from activities.standing_order_contracts import (
+    RunOutcome,
+    StandingOrderKey,
+    StandingOrderRunKey,
+    StandingOrdersReport,
+    StandingOrderSteps,
+)
 from tests.replay.record import HISTORIES as FOLDER
 from tests.replay.record import SCENARIOS, path_of
+from workflows.standing_order import (
+    StandingOrderReconciliationWorkflow,
+    StandingOrderWorkflow,
+)
 from workflows.transfer import DURABLE_ATTEMPT_TIMEOUT, TransferWorkflow
+from workflows.transfer_batch import TransferBatchWorkflow
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
+WORKFLOWS = (
+    TransferWorkflow,
+    TransferBatchWorkflow,
+    StandingOrderWorkflow,
+    StandingOrderReconciliationWorkflow,
+)
 RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
 
 
@@ -23,12 +41,22 @@ def history(path: Path) -> WorkflowHistory:
 
 def test_there_are_histories_of_every_way_a_transfer_can_go() -> None:
     assert {path_of(scenario) for scenario in SCENARIOS} <= set(HISTORIES)
+    assert {path.stem for path in HISTORIES} >= {
+        f"batch-{name}" for name in ("posted", "retried", "cancelled", "signalled")
+    }
+
+
+def test_there_are_histories_of_every_way_a_standing_order_can_go() -> None:
+    assert {path.stem for path in HISTORIES} >= {
+        f"standing-order-{name}"
+        for name in ("made", "skipped", "found", "terminated", "reconciled")
+    }
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_a_recorded_transfer_replays(path: Path, runner: str) -> None:
-    replayer = Replayer(workflows=[TransferWorkflow], workflow_runner=RUNNERS[runner]())
+async def test_a_recorded_workflow_replays(path: Path, runner: str) -> None:
+    replayer = Replayer(workflows=WORKFLOWS, workflow_runner=RUNNERS[runner]())
 
     result = await replayer.replay_workflow(history(path), raise_on_replay_failure=False)
 
@@ -46,9 +74,34 @@ class ChangedWorkflow:
         )
 
 
+@workflow.defn(name="StandingOrderWorkflow")
+class ChangedStandingOrder:
+    """One that settles a run without preparing it."""
+
+    @workflow.run
+    async def run(self, order: StandingOrderKey) -> RunOutcome:
+        return await workflow.execute_activity_method(
+            StandingOrderSteps.settle_standing_order_run,
+            StandingOrderRunKey(order.order_id, workflow.now()),
+            start_to_close_timeout=DURABLE_ATTEMPT_TIMEOUT,
+        )
+
+
+@workflow.defn(name="StandingOrderReconciliationWorkflow")
+class ChangedReconciliation:
+    """One that does nothing."""
+
+    @workflow.run
+    async def run(self) -> StandingOrdersReport:
+        return StandingOrdersReport(0, 0, 0, 0)
+
+
+CHANGED = (ChangedWorkflow, ChangedStandingOrder, ChangedReconciliation)
+
+
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_changed_workflow_is_found_out(path: Path) -> None:
-    replayer = Replayer(workflows=[ChangedWorkflow], workflow_runner=UnsandboxedWorkflowRunner())
+    replayer = Replayer(workflows=CHANGED, workflow_runner=UnsandboxedWorkflowRunner())
 
     result = await replayer.replay_workflow(history(path), raise_on_replay_failure=False)
 

@@ -125,6 +125,16 @@ class Client:
         balance = await self.get(f"/accounts/{account['id']}/balance")
         return balance["posted"], balance["held"]
 
+    async def rule(self, threshold: int, currency: str = "EUR", **fields: Any) -> Json:
+        """Put an approval rule in force."""
+        body = {"currency": currency, "threshold": threshold, **fields}
+        return _json(await self.call("POST", "/approval-rules", json=body), 201)
+
+    async def limit(self, account: Json, **limits: Any) -> Json:
+        """Set limits of an account."""
+        path = f"/accounts/{account['id']}/limits"
+        return _json(await self.call("PUT", path, json=limits), 200)
+
     async def change_status(self, account: str, verb: str) -> Json:
         """Freeze, unfreeze or close an account."""
         return _json(await self.call("POST", f"/accounts/{account}/{verb}"), 200)

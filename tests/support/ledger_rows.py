@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 TENANT, OTHER_TENANT, NOBODY = (UUID(int=number) for number in (1, 2, 3))
 USER, ALICE, BOB, EMPTY, SETTLEMENT = (UUID(int=number) for number in range(10, 15))
 TRANSFER, DONE, HOLD, ALICES_ENTRY, SETTLEMENTS_ENTRY = (UUID(int=n) for n in range(20, 25))
+BATCH = UUID(int=30)
 NEW = UUID(int=99)
 RULE, APPROVER = UUID(int=30), UUID(int=31)
 DIGEST = b"\x01" * 32
@@ -112,6 +113,34 @@ def _leg(position: int) -> Row:
     }
 
 
+def _batch(batch_id: UUID, key: str) -> Row:
+    return {
+        "id": batch_id,
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "fingerprint": DIGEST,
+        "is_atomic": False,
+        "state": "PROCESSING",
+        "stage": "STAGED",
+        "total_rows": 2,
+        "requested_by": UUID(int=5),
+    }
+
+
+def _batch_row(position: int) -> Row:
+    return {
+        "batch_id": BATCH,
+        "tenant_id": TENANT,
+        "position": position,
+        "idempotency_key": f"row-{position}",
+        "type": "INTERNAL",
+        "source": str(ALICE),
+        "destination": str(BOB),
+        "amount_minor": 40,
+        "currency": "EUR",
+    }
+
+
 def _operation(key: str, **changes: Any) -> Row:
     return {
         "tenant_id": TENANT,
@@ -121,6 +150,28 @@ def _operation(key: str, **changes: Any) -> Row:
         "amount_minor": None,
         "requested_by": APPROVER,
         "result": Jsonb({}),
+        **changes,
+    }
+
+
+ORDER = UUID(int=32)
+
+
+def _standing_order(order_id: UUID, key: str, **changes: Any) -> Row:
+    return {
+        "id": order_id,
+        "tenant_id": TENANT,
+        "idempotency_key": key,
+        "fingerprint": DIGEST,
+        "type": "INTERNAL",
+        "source_account_id": ALICE,
+        "destination_account_id": BOB,
+        "amount_minor": 10,
+        "currency": "EUR",
+        "interval_seconds": 60,
+        "start_at": NOW,
+        "missed_runs": "SKIP",
+        "created_by": UUID(int=5),
         **changes,
     }
 
@@ -138,6 +189,17 @@ def _rule(rule_id: UUID, threshold_minor: int) -> Row:
 
 def _usage(day: str) -> Row:
     return {"account_id": ALICE, "tenant_id": TENANT, "day": day, "used_minor": 5}
+
+
+def _run(scheduled_at: str, **changes: Any) -> Row:
+    return {
+        "order_id": ORDER,
+        "scheduled_at": scheduled_at,
+        "tenant_id": TENANT,
+        "state": "PROCESSING",
+        "transfer_id": NEW,
+        **changes,
+    }
 
 
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
@@ -180,6 +242,13 @@ LEDGER: list[tuple[str, Row]] = [
     ("idempotency_keys", _key("transfer")),
     ("idempotency_keys", _key("done")),
     ("idempotency_keys", _key("free")),
+    ("idempotency_keys", _key("order")),
+    ("standing_orders", _standing_order(ORDER, "order")),
+    ("standing_order_runs", _run(NOW)),
+    ("idempotency_keys", _key("batch")),
+    ("idempotency_keys", _key("free-batch")),
+    ("transfer_batches", _batch(BATCH, "batch")),
+    ("transfer_batch_rows", _batch_row(1)),
     ("transfers", _transfer(TRANSFER, "transfer")),
     (
         "transfers",
@@ -235,6 +304,11 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "balances": _balance(EMPTY),
     "idempotency_keys": _key("new"),
     "transfers": _transfer(NEW, "free", metadata=Jsonb({"a": 1})),
+    "standing_orders": _standing_order(NEW, "free"),
+    "standing_order_runs": _run("2026-01-01T00:01:00Z"),
+    "unbalanced_postings": {"tenant_id": TENANT, "transfer_id": DONE},
+    "transfer_batches": _batch(NEW, "free-batch"),
+    "transfer_batch_rows": _batch_row(2),
     "holds": _hold(NEW, DONE),
     "transfer_events": {
         "transfer_id": TRANSFER,

@@ -1,10 +1,9 @@
 """Rules of a tenant, put in force past the API."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 from domain.ids import ApprovalRuleId, TenantId
-from domain.rules import ApprovalRule
 from runtime.composition import Services
 
 
@@ -12,15 +11,14 @@ async def require_approval(
     services: Services, tenant_id: TenantId, *, approvers: int = 1, deadline: timedelta
 ) -> None:
     """Let each transfer of more than one cent wait for approvals."""
-    rule = ApprovalRule(
-        id=ApprovalRuleId(uuid4()),
-        tenant_id=tenant_id,
-        currency="EUR",
-        threshold_minor=1,
-        approvers=approvers,
-        deadline=deadline,
-        created_at=datetime.now(UTC),
-        retired_at=None,
-    )
+    keys = await services.access.list_keys(None)
     async with services.database.transaction() as unit_of_work:
-        await unit_of_work.approval_rules.insert(rule, created_by=None)
+        await unit_of_work.approval_rules.insert(
+            rule_id=ApprovalRuleId(uuid4()),
+            tenant_id=tenant_id,
+            currency="EUR",
+            threshold_minor=1,
+            approvers=approvers,
+            deadline=deadline,
+            created_by=next(key.id for key in keys if key.tenant_id == tenant_id),
+        )

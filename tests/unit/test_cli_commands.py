@@ -17,6 +17,11 @@ GROUPS = {
     "keys": ("create", "list", "revoke"),
     "users": ("create", "list"),
     "accounts": ("create", "list", "statement"),
+    "approvals": ("list",),
+    "rules": ("create", "list", "retire"),
+    "limits": ("show", "set", "clear"),
+    "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
+    "batches": ("create", "show", "list", "rows", "result", "cancel"),
 }
 
 
@@ -82,6 +87,17 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["capture", "x", "--amount", "1.5"], "--amount takes a whole number of minor units"),
         (["users", "create", "Ada", "--metadata", "{"], "--metadata is not JSON"),
+        (
+            ["orders", "create", "--to", "x", "--amount", "1", "--currency", "EUR"],
+            "Give --every, or --cron with --time-zone",
+        ),
+        (
+            [
+                *("orders", "create", "--to", "x", "--amount", "1", "--currency", "EUR"),
+                *("--every", "60", "--time-zone", "UTC"),
+            ],
+            "Give --every, or --cron with --time-zone",
+        ),
         (["migrate", "--revision", "a", "--downgrade-to", "b"], "give one of them"),
         (
             [
@@ -97,6 +113,8 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
             ],
             "leave out --scope",
         ),
+        (["limits", "set", "x"], "Give --per-transfer, --per-day or --per-month"),
+        (["limits", "set", "x", "--per-day", "1.5"], "--per-day takes a whole number"),
         (["keys", "create", "--tenant", " ", "--name", "b"], "--tenant must have 1 to 200"),
     ],
 )

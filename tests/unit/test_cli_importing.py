@@ -117,8 +117,8 @@ class Watcher:
     def began(self, what: str, total: int) -> None:
         self.parts[what] = total
 
-    def advanced(self) -> None:
-        self.advances += 1
+    def advanced(self, rows: int = 1) -> None:
+        self.advances += rows
 
 
 class Import:

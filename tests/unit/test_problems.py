@@ -12,7 +12,7 @@ KINDS = [
     if issubclass(kind, DomainError) and not kind.__subclasses__()
 ]
 # Never met by a caller: bugs, and what the services deal with themselves.
-INTERNAL = {"account_number_taken", "illegal_transition"}
+INTERNAL = {"account_number_taken", "illegal_transition", "not_scheduled"}
 TWICE = {"account_closed", "expired"}
 
 

@@ -1,0 +1,358 @@
+"""The posting of batches: chunk by chunk, each in one transaction."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from domain.batches import BatchStage, RowStatus, TransferBatch
+from domain.errors import BatchCancelled, BatchNotFound, BatchRejected, DomainError
+from domain.ids import BatchId, TenantId
+from domain.limits import BATCH_ATOMIC_ROWS_MAXIMUM, BATCH_CHUNK_ROWS
+from domain.transfers import Failure
+from persistence.batch_statements import (
+    ENTRY_COLUMNS,
+    EVENT_COLUMNS,
+    TRANSFER_COLUMNS,
+    BatchStatements,
+    LockedBatch,
+    RowOutcome,
+)
+from persistence.database import Database
+from services.bounds import TransferBounds
+from services.chunk_decision import ChunkDecision, PreparedRow, row_of_transfer
+from services.chunk_preparation import Directory, prepare_rows
+from services.chunk_text import BlockText, ChunkText
+from services.idempotency import CREATE_TRANSFER
+
+BLOCK_ROWS: Final = 500
+"""Rows that are decided while those before them are written."""
+
+
+class _AtomicRefused(Exception):
+    """Rows of an atomic batch would fail: the transaction must not commit."""
+
+    def __init__(self, batch: TransferBatch, outcomes: Sequence[RowOutcome]) -> None:
+        self.batch = batch
+        self.outcomes = outcomes
+        super().__init__()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows that follow each other, prepared.
+
+    Parameters
+    ----------
+    after
+        The position just before them.
+    """
+
+    after: int
+    rows: Sequence[PreparedRow]
+
+    @property
+    def last(self) -> int:
+        """The position of the last row."""
+        return self.rows[-1].row.position if self.rows else self.after
+
+
+class _Lookahead:
+    """Prepares the chunk that follows while one is written."""
+
+    def __init__(
+        self, prepare: Callable[[TransferBatch, int, Directory], Coroutine[Any, Any, _Chunk]]
+    ) -> None:
+        self._prepare = prepare
+        self._directory = Directory()
+        self._upcoming: asyncio.Task[_Chunk] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._upcoming is not None:
+            self._upcoming.cancel()
+            with suppress(asyncio.CancelledError, DomainError):
+                await self._upcoming
+
+    def begin(self, batch: TransferBatch, after: int) -> None:
+        """Begin with the rows behind a position."""
+        self._upcoming = asyncio.create_task(self._prepare(batch, after, self._directory))
+
+    async def take(self, batch: TransferBatch, after: int) -> _Chunk:
+        """Give the rows behind a position; another attempt may have posted those that were next."""
+        upcoming, self._upcoming = self._upcoming, None
+        if upcoming is not None:
+            chunk = await upcoming
+            if chunk.after == after:
+                return chunk
+        return await self._prepare(batch, after, self._directory)
+
+
+class BatchPostingService:
+    """Posts the rows of batches.
+
+    Parameters
+    ----------
+    chunk_rows
+        Rows that are posted in one transaction.
+
+    Notes
+    -----
+    A chunk's transaction locks the batch first, so that of two attempts only one posts it, then all
+    its balances in the order of their ids, then claims its keys in their order: as the steps of
+    single transfers do, which may run beside it.
+    """
+
+    def __init__(self, database: Database, *, chunk_rows: int = BATCH_CHUNK_ROWS) -> None:
+        self._database = database
+        self._chunk_rows = chunk_rows
+
+    async def post(
+        self,
+        tenant_id: TenantId,
+        batch_id: BatchId,
+        *,
+        chunks: int,
+        on_chunk: Callable[[TransferBatch], None],
+    ) -> TransferBatch:
+        """Post up to so many chunks of a batch, and give it as it is then.
+
+        Parameters
+        ----------
+        chunks
+            At most; an atomic batch is one.
+        on_chunk
+            Told of the batch after each.
+
+        Raises
+        ------
+        BatchNotFound
+            The tenant has no such batch.
+        DatabaseUnavailable
+            No connection, or the last chunk's outcome is unknown; call again.
+
+        Notes
+        -----
+        While a chunk is written, the next one is prepared: its accounts are looked up and its
+        fingerprints computed, which does not depend on money.
+        """
+        batch = await self._batch(tenant_id, batch_id)
+        async with _Lookahead(self._prepare) as lookahead:
+            for _ in range(chunks):
+                if batch.is_final or not batch.counts.pending:
+                    break
+                chunk = await lookahead.take(batch, batch.position)
+                batch = await self._post_chunk(batch, chunk, lookahead)
+                on_chunk(batch)
+                if batch.position == batch.counts.total:
+                    break
+        return batch
+
+    async def stop(self, tenant_id: TenantId, batch_id: BatchId, failure: Failure) -> TransferBatch:
+        """Cancel all rows of a batch that have no outcome; a final one stays as it is.
+
+        Raises
+        ------
+        BatchNotFound
+            The tenant has no such batch.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; call again.
+
+        Notes
+        -----
+        One transaction. Waits for a chunk that is just being posted.
+        """
+        async with self._database.batching() as statements:
+            locked = await self._lock(statements, tenant_id, batch_id)
+            return await self._cancel(statements, locked.batch, failure)
+
+    async def _batch(self, tenant_id: TenantId, batch_id: BatchId) -> TransferBatch:
+        async with self._database.reading() as unit_of_work:
+            batch = await unit_of_work.batches.get(tenant_id, batch_id)
+        if batch is None:
+            raise BatchNotFound(str(batch_id))
+        return batch
+
+    async def _prepare(self, batch: TransferBatch, after: int, directory: Directory) -> _Chunk:
+        """Read the next rows, and find out what they mean; nothing is locked."""
+        limit = BATCH_ATOMIC_ROWS_MAXIMUM if batch.is_atomic else self._chunk_rows
+        if after == batch.counts.total:
+            return _Chunk(after, ())
+        async with self._database.batching() as statements:
+            rows = await statements.read_rows(batch.id, after=after, limit=limit)
+            requests = [row.to_request() for row in rows]
+            references, currencies = directory.unknown(requests)
+            if references or currencies:
+                directory.add(
+                    await statements.find_accounts(
+                        batch.tenant_id, references, settlement_currencies=currencies
+                    )
+                )
+        prepared = await asyncio.to_thread(prepare_rows, batch.tenant_id, requests, rows, directory)
+        return _Chunk(after, prepared)
+
+    async def _post_chunk(
+        self, batch: TransferBatch, chunk: _Chunk, lookahead: "_Lookahead"
+    ) -> TransferBatch:
+        try:
+            async with self._database.batching() as statements:
+                locked = await self._lock(statements, batch.tenant_id, batch.id)
+                now = locked.batch
+                if now.is_final or now.position != chunk.after:
+                    return now
+                if now.cancel_requested_at is not None:
+                    return await self._cancel(statements, now, Failure.of(BatchCancelled()))
+                if not chunk.rows:
+                    return await self._settle_waiting(statements, now)
+                return await self._write(statements, locked, chunk, lookahead)
+        except _AtomicRefused as refused:
+            return await self._reject(refused)
+
+    async def _write(
+        self,
+        statements: BatchStatements,
+        locked: LockedBatch,
+        chunk: _Chunk,
+        lookahead: "_Lookahead",
+    ) -> TransferBatch:
+        batch = locked.batch
+        decision = await self._decision(statements, batch, chunk.rows)
+        text = ChunkText(batch, locked.moment)
+
+        def decide(rows: Sequence[PreparedRow]) -> BlockText:
+            return text.of(decision.take(rows))
+
+        # An atomic batch is decided as a whole before anything of it is written.
+        size = len(chunk.rows) if batch.is_atomic else BLOCK_ROWS
+        decided = await asyncio.to_thread(decide, chunk.rows[:size])
+        if batch.is_atomic and not all(
+            outcome.status is RowStatus.SUCCEEDED for outcome in decision.outcomes
+        ):
+            raise _AtomicRefused(batch, decision.outcomes)
+        # While PostgreSQL writes one block, this process decides the next.
+        for start in range(size, len(chunk.rows), size):
+            decided, _ = await asyncio.gather(
+                asyncio.to_thread(decide, chunk.rows[start : start + size]),
+                _copy(statements, decided),
+            )
+        lookahead.begin(batch, chunk.last)
+        await _copy(statements, decided)
+        await statements.set_balances(decision.changed_balances())
+        await statements.bounds.use(batch.tenant_id, decision.bounds.counted_minor)
+        await statements.settle_rows(batch.id, decision.outcomes)
+        return await _advance(statements, batch, chunk.last, decision.outcomes)
+
+    async def _decision(
+        self, statements: BatchStatements, batch: TransferBatch, rows: Sequence[PreparedRow]
+    ) -> ChunkDecision:
+        """Lock what the rows move and take their keys."""
+        orders = [prepared.order for prepared in rows if prepared.order is not None]
+        sides = {order.source_account_id for order in orders} | {
+            order.destination_account_id for order in orders
+        }
+        balances = await statements.lock_balances(batch.tenant_id, sides)
+        bounds = TransferBounds(
+            await statements.bounds.rules(batch.tenant_id),
+            await statements.bounds.usages({order.source_account_id for order in orders}),
+        )
+        claimed = await statements.claim_keys(
+            batch.tenant_id,
+            {
+                order.idempotency_key: order.fingerprint
+                for order in orders
+                if bounds.missing_approval(order.money) is None
+            },
+            operation=CREATE_TRANSFER,
+        )
+        taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
+        earlier = await statements.transfers_of_keys(batch.tenant_id, taken) if taken else {}
+        return ChunkDecision(balances, claimed, earlier, bounds)
+
+    async def _settle_waiting(
+        self, statements: BatchStatements, batch: TransferBatch
+    ) -> TransferBatch:
+        """Give rows their outcome that wait for a transfer which was made elsewhere."""
+        rows = await statements.waiting_rows(batch.id, limit=BATCH_CHUNK_ROWS)
+        ids = [row.transfer_id for row in rows if row.transfer_id is not None]
+        transfers = await statements.transfers_by_id(batch.tenant_id, ids)
+        outcomes = [
+            row_of_transfer(row, transfers[row.transfer_id])
+            for row in rows
+            if row.transfer_id is not None
+        ]
+        settled = [outcome for outcome in outcomes if outcome.status is not RowStatus.PENDING]
+        await statements.settle_rows(batch.id, settled)
+        return await _advance(statements, batch, batch.position, settled)
+
+    async def _reject(self, refused: _AtomicRefused) -> TransferBatch:
+        """Record that nothing of an atomic batch is posted, and which rows are to blame."""
+        culprits = [
+            RowOutcome(outcome.position, RowStatus.REJECTED, outcome.failure, None)
+            for outcome in refused.outcomes
+            if outcome.status is not RowStatus.SUCCEEDED
+        ]
+        async with self._database.batching() as statements:
+            locked = await self._lock(statements, refused.batch.tenant_id, refused.batch.id)
+            batch = locked.batch
+            if batch.is_final or batch.position:
+                return batch
+            await statements.settle_rows(batch.id, culprits)
+            cancelled = await statements.cancel_rows(batch.id)
+            return await statements.advance(
+                batch.id,
+                BatchStage.REJECTED,
+                position=batch.counts.total,
+                new={RowStatus.REJECTED: len(culprits), RowStatus.CANCELLED: cancelled},
+                failure=Failure.of(BatchRejected(len(culprits))),
+            )
+
+    @staticmethod
+    async def _cancel(
+        statements: BatchStatements, batch: TransferBatch, failure: Failure
+    ) -> TransferBatch:
+        if batch.is_final:
+            return batch
+        cancelled = await statements.cancel_rows(batch.id)
+        return await statements.advance(
+            batch.id,
+            BatchStage.CANCELLED,
+            position=batch.position,
+            new={RowStatus.CANCELLED: cancelled},
+            failure=failure,
+        )
+
+    @staticmethod
+    async def _lock(
+        statements: BatchStatements, tenant_id: TenantId, batch_id: BatchId
+    ) -> LockedBatch:
+        locked = await statements.lock_batch(tenant_id, batch_id)
+        if locked is None:
+            raise BatchNotFound(str(batch_id))
+        return locked
+
+
+async def _copy(statements: BatchStatements, text: BlockText) -> None:
+    if text.transfers:
+        await statements.copy("transfers", TRANSFER_COLUMNS, text.transfers)
+        await statements.copy("transfer_events", EVENT_COLUMNS, text.events)
+    if text.entries:
+        await statements.copy("ledger_entries", ENTRY_COLUMNS, text.entries)
+
+
+async def _advance(
+    statements: BatchStatements,
+    batch: TransferBatch,
+    position: int,
+    outcomes: Sequence[RowOutcome],
+) -> TransferBatch:
+    new = Counter(outcome.status for outcome in outcomes)
+    waiting = new.pop(RowStatus.PENDING, 0)
+    settled = batch.counts.settled + new.total()
+    is_done = settled == batch.counts.total and not waiting
+    stage = BatchStage.COMPLETED if is_done else BatchStage.RUNNING
+    replayed = sum(o.is_replay and o.status is RowStatus.SUCCEEDED for o in outcomes)
+    return await statements.advance(batch.id, stage, position=position, new=new, replayed=replayed)
