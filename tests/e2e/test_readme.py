@@ -1,4 +1,4 @@
-"""The README's commands do what it says, as written."""
+"""The commands of the README and of the life of a transfer do what these say, as written."""
 
 import asyncio
 import os
@@ -12,7 +12,12 @@ from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+PAGES = (ROOT / "README.md", ROOT / "docs" / "life-cycle.md")
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
+]
 MAKE_BLOCKS = [block for block in BLOCKS if block.startswith("make ")]
 SHELL_BLOCKS = [block for block in BLOCKS if not block.startswith("make ")]
 COMMAND_SECONDS = 120
@@ -49,7 +54,7 @@ async def test_a_make_command_of_the_readme_is_a_target(block: str) -> None:
         assert code == 0, output
 
 
-async def test_the_shell_commands_of_the_readme_work_in_their_order(
+async def test_the_shell_commands_of_both_pages_work_in_their_order(
     stack: Stack, make_tenant: TenantMaker
 ) -> None:
     tenant = await make_tenant()
