@@ -33,7 +33,11 @@ run: $(STAMP) ## Start the local stack and keep it up until Ctrl-C
 	$(BIN)/transfers dev
 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
+ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
+else
+	@BIN=$(BIN) tests/support/run_halves
+endif
 
 berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
 	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)
