@@ -90,6 +90,19 @@ async def services(database_url: str) -> AsyncIterator[Services]:
 
 
 @pytest.fixture
+async def own_services(postgres: PostgresServer) -> AsyncIterator[Services]:
+    """Services over a database of the test's own.
+
+    For tests with a Temporal of their own, too: on the shared database the stack's reconciliations
+    would take what they find in no workflow of theirs for abandoned, and carry it on or end it.
+    """
+    async with postgres.database() as url:
+        database = Database.at(url)
+        yield make_services(database)
+        await database.close()
+
+
+@pytest.fixture
 async def worker(
     temporal_client: TemporalClient, services: Services
 ) -> AsyncIterator[WorkerFactory]:

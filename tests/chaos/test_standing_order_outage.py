@@ -41,10 +41,10 @@ async def server() -> AsyncIterator[EmbeddedTemporal]:
 
 @pytest.mark.parametrize("policy", [MissedRuns.RUN_ALL, MissedRuns.RUN_LATEST])
 async def test_runs_that_temporal_missed_are_made_up_for_as_the_order_says(
-    server: EmbeddedTemporal, services: Services, policy: MissedRuns
+    server: EmbeddedTemporal, own_services: Services, policy: MissedRuns
 ) -> None:
     client = await connect(server.address, server.namespace)
-    ground = order_ground(client, services, await make_wallets(services))
+    ground = order_ground(client, own_services, await make_wallets(own_services))
     order = await ground.order(missed_runs=policy)
     async with ground.worker():
         await until(lambda: has_run_after(ground, order, order.start_at - SECOND))
@@ -67,20 +67,20 @@ async def test_runs_that_temporal_missed_are_made_up_for_as_the_order_says(
 
 
 async def test_an_order_that_was_made_without_temporal_is_driven_once_it_is_back(
-    server: EmbeddedTemporal, services: Services
+    server: EmbeddedTemporal, own_services: Services
 ) -> None:
     client = await connect(server.address, server.namespace)
-    wallets = await make_wallets(services)
-    ground = order_ground(client, services, wallets)
+    wallets = await make_wallets(own_services)
+    ground = order_ground(client, own_services, wallets)
     desk = StandingOrderDesk(
-        orders=services.standing_orders,
-        runs=services.standing_order_runs,
+        orders=own_services.standing_orders,
+        runs=own_services.standing_order_runs,
         schedules=ground.schedules,
     )
     hourly = StandingOrderRequest(
         wallets.request(), IntervalSchedule(3_600), None, None, MissedRuns.SKIP
     )
-    key = (await services.access.list_keys(None))[0].id
+    key = (await own_services.access.list_keys(None))[0].id
     await server.kill()
 
     with pytest.raises(TemporalUnavailable):

@@ -11,11 +11,9 @@ from activities.reconciliation import ReconciliationActivities
 from domain.batches import TransferBatch
 from domain.states import TransferStage
 from domain.transfers import CaptureMode, Transfer
-from persistence.database import Database
-from runtime.composition import Services, make_services
+from runtime.composition import Services
 from services.verification import VerificationService
 from services.workflow_census import DESCRIBED_MAXIMUM
-from tests.support.postgres import PostgresServer
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.wallets import make_wallets
@@ -24,15 +22,6 @@ from workflows.gateway import TransferGateway
 
 HOLDS = DESCRIBED_MAXIMUM + 100
 ABANDONED = 2
-
-
-@pytest.fixture
-async def own_services(postgres: PostgresServer) -> AsyncIterator[Services]:
-    """Services over a database that no other test leaves anything in."""
-    async with postgres.database() as url:
-        database = Database.at(url)
-        yield make_services(database)
-        await database.close()
 
 
 class CountingGateway:

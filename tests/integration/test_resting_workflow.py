@@ -241,9 +241,10 @@ async def test_a_workflow_that_is_terminated_during_a_capture_leaves_one_outcome
 
 
 async def test_an_operation_is_refused_for_the_time_while_temporal_is_away(
-    services: Services, wallets: Wallets
+    own_services: Services,
 ) -> None:
-    async with own_temporal(services) as (server, _client, workers):
+    wallets = await make_wallets(own_services)
+    async with own_temporal(own_services) as (server, _client, workers):
         running = await workers()
         held = await hold(running, wallets)
         await workers.stop()
@@ -251,14 +252,17 @@ async def test_an_operation_is_refused_for_the_time_while_temporal_is_away(
         with pytest.raises(TemporalUnavailable):
             await operate(running, wallets.operation(Operation.CAPTURE, held), wait_seconds=1)
         assert await wallets.amounts() == (0, 100, 0)
-        await services.transactions.compensate(*key_of(held), Failure("given_up", "by the test"))
+        await own_services.transactions.compensate(
+            *key_of(held), Failure("given_up", "by the test")
+        )
 
 
 async def test_a_hold_with_a_long_history_goes_on_in_a_new_run(
-    services: Services, wallets: Wallets
+    own_services: Services,
 ) -> None:
+    wallets = await make_wallets(own_services)
     limits = {"limit.historyCount.suggestContinueAsNew": EVENTS_BEFORE_A_NEW_RUN}
-    async with own_temporal(services, **limits) as (_server, client, workers):
+    async with own_temporal(own_services, **limits) as (_server, client, workers):
         running = await workers()
         held = await hold(running, wallets, hold_for=timedelta(seconds=60))
         handle = client.get_workflow_handle(wallets.workflow_id)

@@ -80,7 +80,7 @@ class Skipping:
 
 
 @pytest.fixture
-async def skipping(services: Services) -> AsyncIterator[Skipping]:
+async def skipping(own_services: Services) -> AsyncIterator[Skipping]:
     environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(PROGRAM)
     )
@@ -93,8 +93,8 @@ async def skipping(services: Services) -> AsyncIterator[Skipping]:
     )
     # The environment's own client skips time while it waits for a result, as the intake does.
     address = environment.client.service_client.config.target_host
-    workers = WorkerFactory(await connect(address, environment.client.namespace), services)
-    yield Skipping(environment, await workers(), await make_wallets(services))
+    workers = WorkerFactory(await connect(address, environment.client.namespace), own_services)
+    yield Skipping(environment, await workers(), await make_wallets(own_services))
     await workers.stop()
     await environment.shutdown()
 
@@ -150,10 +150,10 @@ async def test_a_transfer_scheduled_for_366_days_later_moves_then(skipping: Skip
 
 
 async def test_a_transfer_that_nobody_approves_in_31_days_fails(
-    skipping: Skipping, services: Services
+    skipping: Skipping, own_services: Services
 ) -> None:
     deadline = timedelta(seconds=APPROVAL_SECONDS_MAXIMUM)
-    await require_approval(services, skipping.wallets.tenant_id, deadline=deadline)
+    await require_approval(own_services, skipping.wallets.tenant_id, deadline=deadline)
     waiting = await skipping.start()
     assert waiting.stage is TransferStage.AWAITING_APPROVAL
     assert await skipping.wallets.amounts() == (0, 100, 0)
