@@ -8,7 +8,17 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from activities.contracts import TransferInput, TransferProgress, TransferSteps
+from activities.contracts import (
+    BatchKey,
+    BatchProgress,
+    BatchSteps,
+    FailureDetails,
+    ReconciliationReport,
+    StopInput,
+    TransferInput,
+    TransferProgress,
+    TransferSteps,
+)
 from activities.standing_order_contracts import (
     RunOutcome,
     StandingOrderKey,
@@ -18,6 +28,7 @@ from activities.standing_order_contracts import (
 )
 from tests.replay.record import HISTORIES as FOLDER
 from tests.replay.record import SCENARIOS, path_of
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.standing_order import (
     StandingOrderReconciliationWorkflow,
     StandingOrderWorkflow,
@@ -29,6 +40,7 @@ HISTORIES = sorted(FOLDER.glob("*.json"))
 WORKFLOWS = (
     TransferWorkflow,
     TransferBatchWorkflow,
+    ReconciliationWorkflow,
     StandingOrderWorkflow,
     StandingOrderReconciliationWorkflow,
 )
@@ -50,7 +62,7 @@ def test_there_are_histories_of_every_way_a_standing_order_can_go() -> None:
     assert {path.stem for path in HISTORIES} >= {
         f"standing-order-{name}"
         for name in ("made", "skipped", "found", "terminated", "reconciled")
-    }
+    } | {"reconciliation"}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -96,7 +108,35 @@ class ChangedReconciliation:
         return StandingOrdersReport(0, 0, 0, 0)
 
 
-CHANGED = (ChangedWorkflow, ChangedStandingOrder, ChangedReconciliation)
+@workflow.defn(name="ReconciliationWorkflow")
+class ChangedTransferReconciliation:
+    """One that does nothing."""
+
+    @workflow.run
+    async def run(self) -> ReconciliationReport:
+        return ReconciliationReport(0, 0)
+
+
+@workflow.defn(name="TransferBatchWorkflow")
+class ChangedBatch:
+    """One that stops a batch before anything of it is posted."""
+
+    @workflow.run
+    async def run(self, batch: BatchKey) -> BatchProgress:
+        return await workflow.execute_activity_method(
+            BatchSteps.stop_batch,
+            StopInput(batch, FailureDetails("changed", "by the test")),
+            start_to_close_timeout=DURABLE_ATTEMPT_TIMEOUT,
+        )
+
+
+CHANGED = (
+    ChangedWorkflow,
+    ChangedBatch,
+    ChangedStandingOrder,
+    ChangedReconciliation,
+    ChangedTransferReconciliation,
+)
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)

@@ -1,0 +1,39 @@
+"""Record the history of a reconciliation, as ``tests.replay.record`` does.
+
+Run `python -m tests.replay.record_reconciliation`.
+"""
+
+from temporalio.client import Client
+
+from runtime.composition import Services
+from runtime.temporal import make_worker
+from tests.replay.record import run, write_history
+from workflows.gateway import TransferGateway
+from workflows.reconciliation import ReconciliationWorkflow
+
+TASK_QUEUE = "reconciliation"
+
+
+async def record(services: Services, client: Client) -> None:
+    """Run it once and write its history."""
+    worker = make_worker(
+        client,
+        transactions=services.transactions,
+        operations=services.operations,
+        standing_orders=services.standing_orders,
+        standing_order_runs=services.standing_order_runs,
+        batches=services.batches,
+        batch_posting=services.batch_posting,
+        gateway=TransferGateway(client, task_queue=TASK_QUEUE),
+        task_queue=TASK_QUEUE,
+    )
+    async with worker:
+        handle = await client.start_workflow(
+            ReconciliationWorkflow.run, id="reconciliation", task_queue=TASK_QUEUE
+        )
+        await handle.result()
+        await write_history("reconciliation", handle)
+
+
+if __name__ == "__main__":
+    run(record)
