@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from api.fields import Description
-from api.schemas import FailureView, RequestBody, TransferCreate
+from api.schemas import Dated, FailureView, Movement, RequestBody
 from domain.accounts import AccountReference
 from domain.batches import BatchRow, BatchStage, RowStatus, TransferBatch
 from domain.limits import IDEMPOTENCY_KEY_LENGTH_MAXIMUM
@@ -19,8 +19,8 @@ RowKey = Annotated[
 ]
 
 
-class BatchRowCreate(TransferCreate):
-    """A transfer of a batch: what a single request has, and the key that its header has."""
+class BatchRowCreate(Movement, Dated):
+    """A transfer of a batch, carried out with it, and the key that else stands in the header."""
 
     idempotency_key: RowKey
 

@@ -148,8 +148,8 @@ class _Spool:
     def _take_one(self, row: Any) -> None:
         place = f"transfers.{self._count}."
         try:
-            read = BatchRowCreate.model_validate(row)
-            require_sides(read.to_request(read.idempotency_key))
+            taken = BatchRowCreate.model_validate(row).to_row(self._count)
+            require_sides(taken.to_request())
         except ValidationError as error:
             self._wrong_fields(error, place)
             return
@@ -159,11 +159,11 @@ class _Spool:
                 for wrong in error.problems
             ]
             return
-        if read.idempotency_key in self._keys:
+        if taken.idempotency_key in self._keys:
             self._wrong(place + "idempotency_key", "repeated", "stands in an earlier row, too")
             return
-        self._keys.add(read.idempotency_key)
-        line = staged_row(read.to_row(self._count))
+        self._keys.add(taken.idempotency_key)
+        line = staged_row(taken)
         self._digest.update(line.encode())
         self._file.write(line)
 

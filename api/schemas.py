@@ -88,22 +88,15 @@ class LegCreate(RequestBody):
         return LegRequest(self.source, self.destination, Money(self.amount, self.currency))
 
 
-class TransferDetails(RequestBody):
-    """What every transfer can be given."""
+class Notes(RequestBody):
+    """What a client may say of its own about a movement of money."""
 
     description: Description | None = None
     metadata: Metadata = Field(default_factory=dict)
-    effective_at: Moment | None = Field(
-        default=None, description="When the money counts; the moment of recording by default."
-    )
-    execute_at: Moment | None = Field(
-        default=None,
-        description="When to carry it out, at most 366 days ahead; funds are checked then.",
-    )
 
 
-class TransferCreate(TransferDetails):
-    """Money to be moved."""
+class Movement(Notes):
+    """Money between two accounts: what a transfer, a row of a batch and a standing order share."""
 
     type: Literal[TransferType.INTERNAL, TransferType.DEPOSIT, TransferType.WITHDRAWAL] = (
         TransferType.INTERNAL
@@ -116,6 +109,28 @@ class TransferCreate(TransferDetails):
     )
     amount: Amount
     currency: CurrencyCode
+
+
+class Dated(RequestBody):
+    """When money counts that moves now."""
+
+    effective_at: Moment | None = Field(
+        default=None, description="When the money counts; the moment of recording by default."
+    )
+
+
+class Timed(Dated):
+    """When to move money, and when it counts."""
+
+    execute_at: Moment | None = Field(
+        default=None,
+        description="When to carry it out, at most 366 days ahead; funds are checked then.",
+    )
+
+
+class TransferCreate(Movement, Timed):
+    """Money to be moved."""
+
     capture: CaptureMode = Field(
         default=CaptureMode.AUTOMATIC,
         description="manual: hold the money now, and move it by captures later.",
@@ -155,7 +170,7 @@ class TransferCreate(TransferDetails):
         )
 
 
-class LegsCreate(TransferDetails):
+class LegsCreate(Notes, Timed):
     """Money to be moved along several legs: all of them, or none."""
 
     type: Literal[TransferType.INTERNAL] = TransferType.INTERNAL

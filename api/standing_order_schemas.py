@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 from uuid import UUID
 from zoneinfo import available_timezones
 
@@ -15,8 +15,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.fields import AccountName, Amount, CurrencyCode, Description, Metadata, Moment
-from api.schemas import FailureView, RequestBody
+from api.fields import Description, Moment
+from api.schemas import FailureView, Movement, RequestBody
 from api.standing_order_desk import OrderInDetail
 from domain.limits import (
     CRON_LENGTH_MAXIMUM,
@@ -106,18 +106,9 @@ class ScheduleFields(RequestBody):
         return IntervalSchedule(self.interval_seconds or 0)
 
 
-class StandingOrderCreate(RequestBody):
+class StandingOrderCreate(Movement):
     """Money to be moved again and again."""
 
-    type: Literal[TransferType.INTERNAL, TransferType.DEPOSIT, TransferType.WITHDRAWAL] = (
-        TransferType.INTERNAL
-    )
-    source: AccountName | None = Field(default=None, description="Left out of a DEPOSIT.")
-    destination: AccountName | None = Field(default=None, description="Left out of a WITHDRAWAL.")
-    amount: Amount
-    currency: CurrencyCode
-    description: Description | None = None
-    metadata: Metadata = Field(default_factory=dict)
     schedule: ScheduleFields
     start_at: Moment | None = Field(
         default=None,

@@ -93,6 +93,11 @@ WRONG_ROWS: dict[str, tuple[Json, str]] = {
     "a side too many": ({"source": "ext:a"}, "source"),
     "an unknown field": ({"surprise": 1}, "surprise"),
     "a control character": ({"description": "a\tb"}, "description"),
+    # What a row cannot wait for must not be done at once instead.
+    "a manual capture": ({"capture": "manual"}, "capture"),
+    "a time to come": ({"execute_at": "2100-01-01T00:00:00Z"}, "execute_at"),
+    "the end of a hold": ({"expires_in_seconds": 60}, "expires_in_seconds"),
+    "legs": ({"legs": []}, "legs"),
 }
 
 
