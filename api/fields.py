@@ -176,9 +176,6 @@ _AMOUNT_FROM_ZERO_SCHEMA: Final = {
 }
 
 Amount: TypeAlias = Annotated[int, BeforeValidator(_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
-CaptureAmount: TypeAlias = Annotated[
-    int, BeforeValidator(_amount_from_zero), WithJsonSchema(_AMOUNT_SCHEMA)
-]
 AmountFromZero: TypeAlias = Annotated[
     int, BeforeValidator(_amount_from_zero), WithJsonSchema(_AMOUNT_FROM_ZERO_SCHEMA)
 ]

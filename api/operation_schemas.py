@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.fields import CaptureAmount, Moment, Note
+from api.fields import AmountFromZero, Moment, Note
 from api.schemas import RequestBody
 from domain.access import Principal
 from domain.ids import TransferId
@@ -42,7 +42,7 @@ class OperationBody(RequestBody):
 class CaptureBody(OperationBody):
     """How much of a hold is to move."""
 
-    amount: CaptureAmount | None = Field(
+    amount: AmountFromZero | None = Field(
         default=None, description="All that is left where left out; 0 only with final true."
     )
     final: bool | None = Field(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from domain.accounts import AccountKind
 from domain.errors import FieldProblem, ValidationFailed
 from domain.ids import AccountId
-from domain.ledger import EntryDirection, LedgerEntry
+from domain.ledger import LedgerEntry
 from domain.money import Currency
 from domain.transfers import TransferType
 
@@ -140,13 +140,3 @@ class StatementLine:
     description: str | None
     counterparty_id: AccountId | None
     counterparty_number: str | None
-
-    @property
-    def debit_minor(self) -> int | None:
-        """What the entry took; ``None`` for a credit."""
-        return self.entry.amount_minor if self.entry.direction is EntryDirection.DEBIT else None
-
-    @property
-    def credit_minor(self) -> int | None:
-        """What the entry brought; ``None`` for a debit."""
-        return self.entry.amount_minor if self.entry.direction is EntryDirection.CREDIT else None

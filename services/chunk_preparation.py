@@ -61,7 +61,7 @@ def prepare_rows(
     rows: Sequence[BatchRow],
     directory: Directory,
 ) -> list[PreparedRow]:
-    """Check rows against the accounts that were found, as ``TransactionService.prepare`` does."""
+    """Check rows against the accounts found, as ``TransferRequestService.prepare`` does."""
     return [
         _prepared(tenant_id, row, request, directory)
         for row, request in zip(rows, requests, strict=True)

@@ -127,8 +127,7 @@ class ReservationService:
         LimitExceeded
             An account would send more than its limits allow.
         """
-        if order.terms.reversal_of is not None:
-            await _require_reversible(unit_of_work, order)
+        await _require_reversible(unit_of_work, order)
         accounts = [
             account
             for leg in order.legs
@@ -166,6 +165,7 @@ def sums_by_currency(legs: Collection[Leg]) -> dict[str, int]:
 
 
 async def _require_reversible(unit_of_work: UnitOfWork, order: TransferOrder) -> None:
+    """Refuse to reverse more than has moved; the transfer stays locked."""
     if order.terms.reversal_of is None:
         return
     original = await unit_of_work.transfers.lock(order.tenant_id, order.terms.reversal_of)

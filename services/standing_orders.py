@@ -1,7 +1,5 @@
 """Standing orders: made, paused, resumed and cancelled; their runs decided and settled."""
 
-import hashlib
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +25,7 @@ from domain.standing_orders import (
 )
 from persistence.database import Database, UnitOfWork
 from persistence.standing_orders import NewStandingOrder
-from services.idempotency import fingerprint_of
+from services.idempotency import digest, fingerprint_of
 from services.identifiers import new_uuid
 from services.transfer_sides import find_sides, identify_sides, require_sides
 
@@ -60,7 +58,7 @@ class StandingOrderService:
             The type and the named sides do not fit, a side is a settlement account, or the end
             has passed or comes before the first run.
         AccountNotFound, SameAccount, CurrencyMismatch
-            As ``TransactionService.prepare``; the key is not used up.
+            As ``TransferRequestService.prepare``; the key is not used up.
         IdempotencyKeyReused
             The key was used for another request.
         DatabaseUnavailable
@@ -245,8 +243,7 @@ def _fingerprint(request: StandingOrderRequest, transfer: bytes) -> bytes:
         "end_at": request.end_at.isoformat() if request.end_at else None,
         "missed_runs": request.missed_runs,
     }
-    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).digest()
+    return digest(meaning)
 
 
 def _meaning(schedule: OrderSchedule) -> list[Any]:
