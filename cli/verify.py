@@ -29,7 +29,7 @@ def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
     with clear_startup_failures(settings.temporal_address):
         report = asyncio.run(
             prove(
-                settings.database_url.get_secret_value(),
+                settings.connection_url,
                 temporal_address=settings.temporal_address,
                 temporal_namespace=settings.temporal_namespace,
             )

@@ -113,3 +113,16 @@ STANDING_ORDER_CATCH_UP_DAYS: Final = 366
 """How far back runs are made up for, for orders that do not skip them."""
 
 NEXT_RUNS_MAXIMUM: Final = 10
+
+DATABASE_STATEMENT_TIMEOUT_SECONDS: Final = 5.0
+DATABASE_LOCK_TIMEOUT_SECONDS: Final = 4.0
+"""Below the statement's: a wait for a lock is then told apart from a slow statement."""
+
+DATABASE_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: Final = 10.0
+DATABASE_TRANSACTION_TIMEOUT_SECONDS: Final = 60.0
+"""The longest transactions are chunks of batches, and batches that are staged."""
+
+DATABASE_SNAPSHOT_TIMEOUT_SECONDS: Final = 3_600
+"""A proof of all the ledger, or a long statement, reads in one transaction."""
+
+DATABASE_TIMEOUT_SECONDS_MAXIMUM: Final = 3_600

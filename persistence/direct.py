@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
@@ -19,11 +18,13 @@ from domain.accounts import AccountReference
 from domain.ids import ApiKeyId, EntryId, HoldId, TenantId, TransferId
 from domain.transfers import CaptureMode, Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
+from persistence.tenancy import TenantConnection, execute_bound
 from persistence.transfers import transfer_from
 
+# Whose key it is, is not known yet: the function looks behind the tenants' fence, by hash alone.
 _FIND_PRINCIPAL: Final = """
-SELECT id, tenant_id, scopes FROM api_keys
-WHERE secret_hash = %(secret_hash)s AND revoked_at IS NULL
+SELECT id, tenant_id, scopes FROM api_key_of(%(secret_hash)s)
+WHERE revoked_at IS NULL
 """
 
 _FIND_SIDES: Final = """
@@ -165,12 +166,13 @@ class FoundSides:
 class DirectStatements:
     """Single statements on one connection that commits each by itself."""
 
-    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+    def __init__(self, connection: TenantConnection) -> None:
         self._connection = connection
 
     async def find_principal(self, secret_hash: bytes) -> Principal | None:
         """Tell whom the key with a hash belongs to; ``None`` where it is unknown or revoked."""
-        row = await self._one(_FIND_PRINCIPAL, {"secret_hash": secret_hash})
+        cursor = await self._connection.execute(_FIND_PRINCIPAL, {"secret_hash": secret_hash})
+        row = await cursor.fetchone()
         if row is None:
             return None
         return Principal(
@@ -194,7 +196,9 @@ class DirectStatements:
         Whether the key is taken comes with the accounts, so where no account is found, it is not
         looked up.
         """
-        cursor = await self._connection.execute(
+        cursor = await execute_bound(
+            self._connection,
+            tenant_id,
             _FIND_SIDES,
             {
                 "tenant_id": tenant_id,
@@ -229,6 +233,7 @@ class DirectStatements:
         """
         try:
             row = await self._one(
+                order.tenant_id,
                 _RESERVE,
                 {
                     "id": order.id,
@@ -272,6 +277,7 @@ class DirectStatements:
         Locks the transfer, then both balances in the order of their ids.
         """
         row = await self._one(
+            tenant_id,
             _POST,
             {
                 "tenant_id": tenant_id,
@@ -290,9 +296,13 @@ class DirectStatements:
         Transfer | None
             In stage COMPLETED, or ``None`` where the transfer is not posted.
         """
-        row = await self._one(_FINALISE, {"tenant_id": tenant_id, "transfer_id": transfer_id})
+        row = await self._one(
+            tenant_id, _FINALISE, {"tenant_id": tenant_id, "transfer_id": transfer_id}
+        )
         return None if row is None else transfer_from(row)
 
-    async def _one(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
-        cursor = await self._connection.execute(statement, parameters)
+    async def _one(
+        self, tenant_id: TenantId, statement: str, parameters: Mapping[str, Any]
+    ) -> DictRow | None:
+        cursor = await execute_bound(self._connection, tenant_id, statement, parameters)
         return await cursor.fetchone()

@@ -8,6 +8,7 @@ from domain.access import ApiKey, Principal, Scope, Tenant
 from domain.errors import ApiKeyNotFound, Unauthenticated
 from domain.ids import ApiKeyId, TenantId, parse_uuid
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 from services.identifiers import new_uuid
 
 KEY_PREFIX: Final = "trf_"
@@ -33,7 +34,7 @@ class AccessService:
             The key's record, and the key itself, which cannot be read again.
         """
         secret = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             tenant: Tenant = await unit_of_work.api_keys.ensure_tenant(
                 TenantId(new_uuid()), tenant_name
             )
@@ -70,7 +71,7 @@ class AccessService:
 
     async def list_keys(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.api_keys.page(tenant_name)
 
     async def revoke_key(self, key_id: str) -> ApiKey:
@@ -84,7 +85,7 @@ class AccessService:
         uuid = parse_uuid(key_id)
         if uuid is None:
             raise ApiKeyNotFound(key_id)
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             key = await unit_of_work.api_keys.revoke(uuid)
         if key is None:
             raise ApiKeyNotFound(key_id)

@@ -32,7 +32,7 @@ class LimitService:
         AccountNotFound
             The tenant has no such account.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             account = await _require(unit_of_work, tenant_id, reference)
             return account, await unit_of_work.limits.get(tenant_id, account.id)
 
@@ -101,7 +101,7 @@ class LimitService:
         change: Callable[[UnitOfWork, Account], Awaitable[None]],
     ) -> tuple[Account, LimitUsage | None]:
         """Run a change under the account's lock and read the limits as they then are."""
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             account = await _require(unit_of_work, tenant_id, reference)
             if account.kind is AccountKind.SYSTEM:
                 raise SystemAccountProtected

@@ -122,7 +122,7 @@ class TransferRequestService:
         DatabaseUnavailable
             No connection.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             original = await unit_of_work.transfers.get(tenant_id, request.transfer_id)
             is_key_taken = await unit_of_work.idempotency_keys.is_taken(
                 tenant_id, request.idempotency_key
@@ -180,7 +180,7 @@ class TransferRequestService:
         IdempotencyKeyReused
             The key was used for another request, or for something that is no transfer.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             earlier = await self._idempotency.find(unit_of_work, tenant_id, key, fingerprint)
         if earlier is None:
             raise IdempotencyKeyReused(key)

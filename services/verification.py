@@ -12,6 +12,7 @@ from domain.errors import BatchNotFound
 from domain.ids import BatchId, TenantId
 from domain.transfers import Transfer
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 from persistence.verification import PROVED_IN_SQL, Violation, prove
 from services.batches import BatchService
 from services.transactions import TransactionService
@@ -109,7 +110,7 @@ class VerificationService:
             Nothing was proved.
         """
         checks: list[Check] = []
-        async with self._database.snapshot() as snapshot:
+        async with self._database.snapshot(EVERY_TENANT) as snapshot:
             for invariant in PROVED_IN_SQL:
                 proof = await prove(snapshot, invariant)
                 checks.append(_check(invariant, proof.examined, proof.violations))

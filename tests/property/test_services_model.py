@@ -20,6 +20,7 @@ from domain.states import ProcessState, TransferStage
 from domain.transfers import Failure, Transfer, TransferRequest, TransferType
 from persistence.accounts import AccountFilter
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 from persistence.verification import PROVED_IN_SQL, prove
 from runtime.composition import Services, make_services
 from tests.support.postgres import PostgresServer
@@ -214,7 +215,7 @@ class Ledger:
         return [(balance.posted_minor, balance.held_minor) for balance in balances]
 
     async def require_invariants(self) -> None:
-        async with self.services.database.snapshot() as snapshot:
+        async with self.services.database.snapshot(EVERY_TENANT) as snapshot:
             for invariant in PROVED_IN_SQL:
                 assert (await prove(snapshot, invariant)).violations == (), invariant
 
@@ -283,7 +284,7 @@ async def new_ledger(services: Services) -> Ledger:
 async def own_services(postgres: PostgresServer) -> AsyncIterator[Services]:
     """Services over a database that no worker and no reconciliation touches."""
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         yield make_services(database)
         await database.close()
 

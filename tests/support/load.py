@@ -213,7 +213,7 @@ class Load:
 
     def __init__(self, client: Client, town: Town, rng: random.Random) -> None:
         self._client = client
-        self._town = town
+        self.town = town
         self._orders = itertools.islice(town.orders(rng), ORDERS_MAXIMUM)
         self._is_ending = False
         self._in_flight: dict[str, Record] = {}
@@ -222,7 +222,7 @@ class Load:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Endow the accounts, then keep the clients sending until the block ends."""
-        await self.resolve(self._record(order) for order in self._town.endowment())
+        await self.resolve(self._record(order) for order in self.town.endowment())
         async with asyncio.TaskGroup() as clients:
             for _ in range(CLIENTS):
                 clients.create_task(self._send_orders())
@@ -284,7 +284,7 @@ class Load:
     async def _freeze_and_unfreeze(self) -> None:
         verbs = itertools.cycle(("freeze", "unfreeze"))
         while not self._is_ending:
-            path = f"/accounts/{self._town.fickle}/{next(verbs)}"
+            path = f"/accounts/{self.town.fickle}/{next(verbs)}"
             with suppress(httpx.TransportError):
                 response = await self._client.call("POST", path)
                 assert response.status_code in {200, 503}, response.text
