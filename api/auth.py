@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.context import Context
@@ -16,17 +16,24 @@ _BEARER: Final = HTTPBearer(
 
 
 async def _principal(
+    request: Request,
     context: Context,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> Principal:
     if credentials is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer <api key>.")
-    return await context.access.authenticate(credentials.credentials)
+    return await context.access.authenticate(
+        credentials.credentials,
+        source_address=request.client.host if request.client else None,
+        request_id=request.state.request_id,
+    )
 
 
-def _with_scope(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+def _with_scope(*scopes: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+    """Let a caller through who has one of some scopes."""
+
     async def authorised(principal: Annotated[Principal, Depends(_principal)]) -> Principal:
-        principal.require(scope)
+        principal.require(*scopes)
         return principal
 
     return authorised
@@ -39,4 +46,5 @@ AccountsWriter = Annotated[Principal, Depends(_with_scope(Scope.ACCOUNTS_WRITE))
 TransfersReader = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_READ))]
 TransfersApprover = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_APPROVE))]
 RulesWriter = Annotated[Principal, Depends(_with_scope(Scope.RULES_WRITE))]
+AuditReader = Annotated[Principal, Depends(_with_scope(Scope.AUDIT_READ, Scope.OPERATIONS_READ))]
 TransfersWriter = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_WRITE))]

@@ -14,6 +14,7 @@ from api.transfer_operations import TransferOperations
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
+from services.audit import AuditService
 from services.balances import BalanceService
 from services.batches import BatchService
 from services.ledger import LedgerService
@@ -42,6 +43,7 @@ class ApiContext:
     """
 
     access: AccessService
+    audit: AuditService
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService

@@ -69,6 +69,7 @@ class Observation:
             await self._app(scope, receive, send)
             return
         request_id = uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query
 
+from api.fields import Note
 from api.problems import BadHeader
 from domain.accounts import AccountReference
 from domain.errors import (
@@ -161,6 +162,9 @@ async def _wait_seconds(
     return wait_seconds_of(prefer)
 
 
+ReasonInQuery: TypeAlias = Annotated[
+    Note | None, Query(description="Why; it stands in the audit log.")
+]
 AccountInPath: TypeAlias = Annotated[AccountReference, Depends(_account)]
 AccountInQuery: TypeAlias = Annotated[AccountReference | None, Depends(_account_filter)]
 TransferInPath: TypeAlias = Annotated[TransferId, Depends(_transfer_id)]

@@ -9,8 +9,8 @@ import typer
 
 from cli.console import messages, print_json, print_line, print_table
 from cli.failures import CommandFailed, clear_startup_failures
-from cli.options import AsJson, DataDir
-from cli.surroundings import settings_or_stack
+from cli.options import AsJson, DataDir, Reason
+from cli.surroundings import cli_actor, settings_or_stack
 from domain.access import DEFAULT_SCOPES, ApiKey, Scope
 from domain.limits import NAME_LENGTH_MAXIMUM
 from runtime.settings import DEFAULT_DATA_DIR
@@ -48,7 +48,9 @@ def create(
             raise CommandFailed(f"{option} must have 1 to {NAME_LENGTH_MAXIMUM} characters.")
     key, secret = _with_access(
         data_dir,
-        lambda access: access.create_key(tenant_name=tenant, name=name, scopes=scopes),
+        lambda access: access.create_key(
+            tenant_name=tenant, name=name, scopes=scopes, actor=cli_actor()
+        ),
     )
     if as_json:
         print_json(_document(key) | {"key": secret})
@@ -93,11 +95,14 @@ def list_keys(
 def revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")],
     *,
+    reason: Reason = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Revoke an API key, for ever, from the next request on."""
-    key = _with_access(data_dir, lambda access: access.revoke_key(key_id))
+    key = _with_access(
+        data_dir, lambda access: access.revoke_key(key_id, actor=cli_actor(), reason=reason)
+    )
     if as_json:
         print_json(_document(key))
         return

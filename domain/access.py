@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from domain.audit import Actor
 from domain.errors import ScopeMissing
 from domain.ids import ApiKeyId, TenantId
 
@@ -22,6 +23,8 @@ class Scope(StrEnum):
     """Approve and reject what others have made."""
     RULES_WRITE = "rules:write"
     """Set the tenant's approval rules and the limits of its accounts."""
+    AUDIT_READ = "audit:read"
+    """Read who changed what."""
     OPERATIONS_READ = "operations:read"
     OPERATIONS_WRITE = "operations:write"
 
@@ -29,9 +32,11 @@ class Scope(StrEnum):
 OPERATOR_SCOPES: Final = frozenset({Scope.OPERATIONS_READ, Scope.OPERATIONS_WRITE})
 CLIENT_SCOPES: Final = frozenset(Scope) - OPERATOR_SCOPES
 CHECKER_SCOPES: Final = frozenset({Scope.TRANSFERS_APPROVE, Scope.RULES_WRITE})
-DEFAULT_SCOPES: Final = CLIENT_SCOPES - CHECKER_SCOPES
+ADMINISTRATOR_SCOPES: Final = frozenset({Scope.AUDIT_READ})
+DEFAULT_SCOPES: Final = CLIENT_SCOPES - CHECKER_SCOPES - ADMINISTRATOR_SCOPES
 """What a key may do where nobody says what. A key that approves or sets rules is made on purpose:
-every key that can make transfers could else approve those of every other."""
+every key that can make transfers could else approve those of every other. So is one that looks
+after others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +62,37 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """What is on record of a key that is good just now."""
+
+    tenant_id: TenantId
+    api_key_id: ApiKeyId
+    name: str
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request comes from."""
+    """Who a request comes from.
+
+    Parameters
+    ----------
+    actor
+        The same for the audit log: with a name, and where the request came from.
+    """
 
     tenant_id: TenantId
     api_key_id: ApiKeyId
     scopes: frozenset[Scope]
+    actor: Actor
 
-    def require(self, scope: Scope) -> None:
-        """Refuse a caller without a scope.
+    def require(self, *any_of: Scope) -> None:
+        """Refuse a caller who has none of some scopes.
 
         Raises
         ------
         ScopeMissing
-            The key does not have the scope.
+            The key has none of them.
         """
-        if scope not in self.scopes:
-            raise ScopeMissing(scope)
+        if self.scopes.isdisjoint(any_of):
+            raise ScopeMissing(" or ".join(any_of))

@@ -56,6 +56,9 @@ CAPTURES_MAXIMUM: Final = 100
 EXECUTE_AT_SECONDS_MAXIMUM: Final = 366 * 24 * 3600
 """How far in the future a transfer can be scheduled: 366 days."""
 
+REQUESTS_PER_SECOND_MAXIMUM: Final = 100_000
+"""The most that an API key's own rate limit can be set to, also for its burst."""
+
 APPROVERS_MAXIMUM: Final = 2
 APPROVAL_SECONDS_DEFAULT: Final = 24 * 3600
 APPROVAL_SECONDS_MAXIMUM: Final = 31 * 24 * 3600

@@ -61,16 +61,21 @@ class ApiKeyRepository:
         result = await self._connection.execute(statement)
         return [_api_key(row) for row in result.mappings()]
 
-    async def revoke(self, key_id: UUID) -> ApiKey | None:
-        """Revoke a key, for ever; the time of the first revocation stays."""
-        await self._connection.execute(
-            update(api_keys)
-            .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-            .values(revoked_at=func.now())
+    async def lock(self, key_id: UUID) -> ApiKey | None:
+        """Read a key and lock it until the transaction ends."""
+        result = await self._connection.execute(
+            _keys().where(api_keys.c.id == key_id).with_for_update(key_share=True, of=api_keys)
         )
-        result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
         row = result.mappings().one_or_none()
         return None if row is None else _api_key(row)
+
+    async def revoke(self, key_id: ApiKeyId) -> ApiKey:
+        """Revoke a locked key, for ever."""
+        await self._connection.execute(
+            update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=func.now())
+        )
+        result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
+        return _api_key(result.mappings().one())
 
 
 def _keys() -> Select[Any]:

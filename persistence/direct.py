@@ -14,15 +14,15 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from domain.access import Principal, Scope
+from domain.access import Grant, Scope
 from domain.accounts import AccountReference
 from domain.ids import ApiKeyId, EntryId, HoldId, TenantId, TransferId
 from domain.transfers import CaptureMode, Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
 from persistence.transfers import transfer_from
 
-_FIND_PRINCIPAL: Final = """
-SELECT id, tenant_id, scopes FROM api_keys
+_FIND_GRANT: Final = """
+SELECT id, tenant_id, name, scopes FROM api_keys
 WHERE secret_hash = %(secret_hash)s AND revoked_at IS NULL
 """
 
@@ -168,14 +168,15 @@ class DirectStatements:
     def __init__(self, connection: AsyncConnection[DictRow]) -> None:
         self._connection = connection
 
-    async def find_principal(self, secret_hash: bytes) -> Principal | None:
+    async def find_grant(self, secret_hash: bytes) -> Grant | None:
         """Tell whom the key with a hash belongs to; ``None`` where it is unknown or revoked."""
-        row = await self._one(_FIND_PRINCIPAL, {"secret_hash": secret_hash})
+        row = await self._one(_FIND_GRANT, {"secret_hash": secret_hash})
         if row is None:
             return None
-        return Principal(
+        return Grant(
             tenant_id=TenantId(row["tenant_id"]),
             api_key_id=ApiKeyId(row["id"]),
+            name=row["name"],
             scopes=frozenset(Scope(scope) for scope in row["scopes"]),
         )
 

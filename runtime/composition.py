@@ -33,6 +33,7 @@ from runtime.temporal import (
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
+from services.audit import AuditService
 from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
@@ -62,6 +63,7 @@ class Services:
 
     database: Database
     access: AccessService
+    audit: AuditService
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
@@ -88,6 +90,7 @@ def make_services(
     return Services(
         database=database,
         access=AccessService(database),
+        audit=AuditService(database),
         accounts=AccountService(database),
         balances=balances,
         ledger=ledger,
@@ -173,6 +176,7 @@ async def open_api(
         batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
         context = ApiContext(
             access=services.access,
+            audit=services.audit,
             accounts=services.accounts,
             balances=services.balances,
             ledger=services.ledger,

@@ -5,6 +5,7 @@ import secrets
 from typing import Final
 
 from domain.access import ApiKey, Principal, Scope, Tenant
+from domain.audit import SYSTEM_ACTOR, Actor, ActorKind
 from domain.errors import ApiKeyNotFound, Unauthenticated
 from domain.ids import ApiKeyId, TenantId, parse_uuid
 from persistence.database import Database
@@ -23,7 +24,12 @@ class AccessService:
         self._database = database
 
     async def create_key(
-        self, *, tenant_name: str, name: str, scopes: frozenset[Scope]
+        self,
+        *,
+        tenant_name: str,
+        name: str,
+        scopes: frozenset[Scope],
+        actor: Actor = SYSTEM_ACTOR,
     ) -> tuple[ApiKey, str]:
         """Make a key, and its tenant where there is none of that name.
 
@@ -45,10 +51,25 @@ class AccessService:
                 secret_hash=_hash(secret),
                 scopes=scopes,
             )
+            await unit_of_work.audit.record(
+                actor,
+                "api_key.create",
+                tenant_id=tenant.id,
+                subject_type="api_key",
+                subject_id=key.id,
+                details={"name": name, "scopes": sorted(scopes)},
+            )
         return key, secret
 
-    async def authenticate(self, secret: str) -> Principal:
+    async def authenticate(
+        self, secret: str, *, source_address: str | None = None, request_id: str | None = None
+    ) -> Principal:
         """Tell whom a key belongs to.
+
+        Parameters
+        ----------
+        source_address, request_id
+            Of the request, for the audit log.
 
         Raises
         ------
@@ -63,17 +84,26 @@ class AccessService:
         key is refused from the next request on, in every process.
         """
         async with self._database.direct() as statements:
-            principal = await statements.find_principal(_hash(secret))
-        if principal is None:
+            grant = await statements.find_grant(_hash(secret))
+        if grant is None:
             raise Unauthenticated("The API key is not valid.")
-        return principal
+        return Principal(
+            tenant_id=grant.tenant_id,
+            api_key_id=grant.api_key_id,
+            scopes=grant.scopes,
+            actor=Actor(
+                ActorKind.API_KEY, str(grant.api_key_id), grant.name, source_address, request_id
+            ),
+        )
 
     async def list_keys(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
         async with self._database.reading() as unit_of_work:
             return await unit_of_work.api_keys.page(tenant_name)
 
-    async def revoke_key(self, key_id: str) -> ApiKey:
+    async def revoke_key(
+        self, key_id: str, *, actor: Actor = SYSTEM_ACTOR, reason: str | None = None
+    ) -> ApiKey:
         """Revoke a key, for ever; revoking it again changes nothing.
 
         Raises
@@ -85,10 +115,20 @@ class AccessService:
         if uuid is None:
             raise ApiKeyNotFound(key_id)
         async with self._database.transaction() as unit_of_work:
-            key = await unit_of_work.api_keys.revoke(uuid)
-        if key is None:
-            raise ApiKeyNotFound(key_id)
-        return key
+            key = await unit_of_work.api_keys.lock(uuid)
+            if key is None:
+                raise ApiKeyNotFound(key_id)
+            if key.revoked_at is not None:
+                return key
+            await unit_of_work.audit.record(
+                actor,
+                "api_key.revoke",
+                tenant_id=key.tenant_id,
+                subject_type="api_key",
+                subject_id=key.id,
+                reason=reason,
+            )
+            return await unit_of_work.api_keys.revoke(key.id)
 
 
 def _hash(secret: str) -> bytes:
