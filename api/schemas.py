@@ -590,3 +590,4 @@ class Problem(BaseModel):
     code: str
     errors: list[ProblemField] | None = None
     transfer: TransferView | None = None
+    request_id: str | None = Field(default=None, description="As in the header X-Request-ID.")

@@ -44,7 +44,7 @@ async def list_changes(
 ) -> Response:
     """Read who changed what, from where and why, newest first.
 
-    With `audit:read`, the tenant's own; with `operations:read`, those of all tenants.
+    The tenant's own; with `operations:read` besides, those of all tenants.
     """
     sees_all = Scope.OPERATIONS_READ in principal.scopes
     wanted = AuditFilter(

@@ -14,7 +14,7 @@ COMMANDS = (
 )
 SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {
-    "keys": ("create", "list", "revoke"),
+    "keys": ("create", "list", "rotate", "limit", "revoke"),
     "users": ("create", "list"),
     "accounts": ("create", "list", "statement", "freeze", "unfreeze", "close"),
     "approvals": ("list",),
