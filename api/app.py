@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api.admission import Admission, AdmissionLimits
 from api.auth import ISSUER_SCHEME
 from api.context import ApiContext
-from api.middleware import BodyLimit, Observation, SecurityHeaders
+from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
 from api.routes import (
     account_limits,
@@ -122,7 +122,6 @@ def create_app(
             expose_headers=CORS_ANSWER_HEADERS,
         )
     app.add_middleware(Observation)
-    app.add_middleware(SecurityHeaders)
     _name_issuer(app, surface.issuer)
     return app
 

@@ -73,8 +73,8 @@ EXECUTE_AT_SECONDS_MAXIMUM: Final = 366 * 24 * 3600
 REQUESTS_PER_SECOND_MAXIMUM: Final = 100_000
 """The most that an API key's own rate limit can be set to, also for its burst."""
 
-REQUESTS_PER_SECOND_DEFAULT: Final = 2_000
-REQUESTS_BURST_DEFAULT: Final = 4_000
+REQUESTS_PER_SECOND_DEFAULT: Final = 10_000
+REQUESTS_BURST_DEFAULT: Final = 20_000
 """Rate limit of a key that has none of its own: far above what one machine carries, so that it
 keeps a client that has gone wild from starving the others, and nothing else."""
 

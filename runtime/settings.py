@@ -28,11 +28,12 @@ class Settings(BaseSettings):
 
     Notes
     -----
-    Each field is read from the environment variable of its name in capitals. ``.env`` is not read:
+    Each field is read from the environment variable of its name in capitals; an empty one counts as
+    not set. ``.env`` is not read:
     the surroundings of a process are given by whoever starts it.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: SecretStr = Field(
         description="PostgreSQL URL: postgresql://user:password@host:port/database"
