@@ -15,6 +15,8 @@ from api.routes import (
     accounts,
     approval_rules,
     audit_log,
+    evidence,
+    operators,
     service,
     standing_orders,
     statements,
@@ -62,6 +64,8 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         approval_rules,
         account_limits,
         audit_log,
+        evidence,
+        operators,
         service,
     ):
         app.include_router(module.router)
