@@ -19,6 +19,8 @@ from api.routes import (
     api_keys,
     approval_rules,
     audit_log,
+    evidence,
+    operators,
     service,
     standing_orders,
     statements,
@@ -107,6 +109,8 @@ def create_app(
         account_limits,
         audit_log,
         api_keys,
+        evidence,
+        operators,
         service,
     ):
         app.include_router(module.router)

@@ -22,12 +22,14 @@ from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
 from persistence.direct import DirectStatements
+from persistence.evidence import EvidenceRepository
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
 from persistence.standing_orders import StandingOrderRepository
+from persistence.stuck import StuckRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
@@ -87,6 +89,8 @@ class UnitOfWork:
         self.standing_orders = StandingOrderRepository(connection)
         self.batches = BatchRepository(connection)
         self.audit = AuditRepository(connection)
+        self.stuck = StuckRepository(connection)
+        self.evidence = EvidenceRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:
