@@ -224,9 +224,9 @@ class TransferIntake:
             await asyncio.sleep(REST_PAUSE_SECONDS)
 
     async def _as_answered(self, transfer: Transfer) -> Transfer:
-        """Show a transfer as its first answer did: one with manual capture as it was reserved."""
+        """Show a transfer as its first answer did: not reversed, and a hold as it was reserved."""
         if transfer.capture is not CaptureMode.MANUAL:
-            return transfer
+            return replace(transfer, reversed_minor=0)
         events = await self._transactions.events(transfer.tenant_id, transfer.id)
         reserved = next((e for e in events if e.stage is TransferStage.RESERVED), None)
         return transfer if reserved is None else _as_reserved(transfer, reserved, events)
