@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 from api.admission import Admission, AdmissionLimits
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
+from api.openapi import correct_description
 from api.problems import install_problem_handlers
 from api.routes import (
     account_limits,
@@ -63,6 +64,7 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         service,
     ):
         app.include_router(module.router)
+    correct_description(app)
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.
     app.add_middleware(Admission, limits=limits)
