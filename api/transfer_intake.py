@@ -190,7 +190,13 @@ class TransferIntake:
         handed_over: asyncio.Future[Transfer],
         patience: float,
     ) -> Transfer:
-        """Wait for the outcome from whoever has it first; after the time, say how far it is."""
+        """Wait for the outcome from whoever has it first; after the time, say how far it is.
+
+        Raises
+        ------
+        IdempotencyKeyReused
+            An operation or a batch with the same key was faster.
+        """
         is_abandoned = False
         if not handed_over.done() and patience > 0:
             closing = asyncio.create_task(self._closing(started))
@@ -209,6 +215,11 @@ class TransferIntake:
             recorded = await self._transactions.find_by_key(order.tenant_id, order.idempotency_key)
         if recorded is not None:
             return recorded
+        if is_abandoned and await self._requests.is_key_taken(
+            order.tenant_id, order.idempotency_key
+        ):
+            # By something that is no transfer: nothing is under way that could be promised.
+            raise IdempotencyKeyReused(order.idempotency_key)
         # The workflow may be another request's that came first.
         return _accepted(order_of(await self._gateway.order_of(order.workflow_id)))
 
