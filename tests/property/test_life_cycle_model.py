@@ -25,7 +25,7 @@ from tests.property.service_bank import ServiceBank
 LIVES = (*SAGAS, *HOLDS, *DECISIONS, *CHANGES, *LIMITS, *RULES, "post")
 
 
-@examples(80)
+@examples(60)
 @given(life=histories(LIVES, min_size=10, max_size=40))
 async def test_every_life_of_transfers_goes_as_the_model_says(
     own_services: Services, life: list[Command]
@@ -38,7 +38,7 @@ async def test_every_life_of_transfers_goes_as_the_model_says(
     await bank.require_invariants()
 
 
-@examples(25)
+@examples(20)
 @given(life=histories(LIVES, min_size=20, max_size=50), lanes=st.integers(3, 8))
 async def test_many_things_at_the_same_time_never_wait_for_each_other_and_conserve_the_sum(
     own_services: Services, life: list[Command], lanes: int

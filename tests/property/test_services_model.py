@@ -26,7 +26,7 @@ from tests.property.linearisability import Event, orders_into, timed
 from tests.property.service_bank import ServiceBank
 
 
-@examples(80)
+@examples(60)
 @given(history=histories((*STEPS, *CHANGES), min_size=10, max_size=50))
 async def test_every_step_in_every_order_does_what_the_model_says(
     own_services: Services, history: list[Command]
@@ -55,7 +55,7 @@ def bursts(draw: st.DrawFn) -> tuple[list[Command], list[list[Command]]]:
     return first, lanes
 
 
-@examples(100)
+@examples(80)
 @given(burst=bursts())
 async def test_what_happens_at_the_same_time_can_be_explained_by_one_order(
     own_services: Services, burst: tuple[list[Command], list[list[Command]]]
