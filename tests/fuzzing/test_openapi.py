@@ -19,7 +19,7 @@ from tests.support.standing_orders import make_order
 from tests.support.waiting import until
 
 HERE = Path(__file__).parent
-EXAMPLES = 12
+EXAMPLES = 8
 NEVER_REACHED = 10**29
 
 
