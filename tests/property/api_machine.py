@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeVar
 
 import httpx
-from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, rule
 
@@ -82,8 +81,10 @@ class ApiMachine(RuleBasedStateMachine):
         """Send one request several times at once: one transfer, and all get its outcome."""
         command = Command("send", self.new_key(), wish=wish)
         expected = self.model.take(command)
-        assume(expected.code is None)
         heard = self.run(self._at_once(command))
+        if expected.code is not None:
+            assert [each.answer for each in heard] == [expected] * AT_ONCE
+            return multiple()
         assert [each.answer for each in heard] == [expected] * AT_ONCE
         assert [each.is_replay for each in heard].count(False) == 1
         self.require_balances()
@@ -105,8 +106,8 @@ class ApiMachine(RuleBasedStateMachine):
             other_amount = amount + 1 if amount < AMOUNT_MAXIMUM_MINOR else amount - 1
             legs = ((source, destination, other_amount), *command.wish.legs[1:])
             changed = replace(command, wish=replace(command.wish, legs=legs))
-        assume(changed.request != command.request)
-        self.ask(changed)
+        if changed.request != command.request:
+            self.ask(changed)
 
     @rule(
         target=operated,
@@ -148,8 +149,8 @@ class ApiMachine(RuleBasedStateMachine):
 
     @rule(amount=BOUNDS)
     def retire_rule(self, amount: int) -> None:
-        assume(amount in self.bank.rules)
-        self.ask(Command("retire_rule", amount=amount))
+        if amount in self.bank.rules:
+            self.ask(Command("retire_rule", amount=amount))
 
     @rule(command=sent)
     def look(self, command: Command) -> None:

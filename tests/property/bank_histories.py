@@ -28,7 +28,6 @@ PARTS = st.sampled_from((None, 1, 20, 30, 50, OVERDRAFT, OVERDRAFT + 1))
 BOUNDS = st.sampled_from((0, 30, 50, OVERDRAFT))
 DAYS = st.integers(1, 6)
 DECIDERS = st.sampled_from((MAKER, *APPROVERS))
-KEYS = st.sampled_from(TRANSFERS)
 
 
 def _single(kind: TransferType, source: int, destination: int, amount: int) -> Wish:
@@ -118,14 +117,14 @@ def commands_for(
 
 @st.composite
 def _command(draw: st.DrawFn, verb: str, key: str, wishes: Sequence[Wish]) -> Command:
+    place = draw(st.sampled_from(range(len(wishes))))
     if verb in {"ask", "saga"}:
-        place = draw(st.sampled_from(range(len(TRANSFERS))))
         is_other = draw(st.integers(0, 9)) == 0
         return Command(verb, TRANSFERS[place], wish=wishes[(place + is_other) % len(wishes)])
     fields = {name: draw(strategy) for name, strategy in FIELDS.get(verb, {}).items()}
     if verb in OPERATIONS:
-        return Command(verb, key, draw(KEYS), **fields)
-    return Command(verb, transfer=draw(KEYS), account=draw(PLACES), **fields)
+        return Command(verb, key, TRANSFERS[place], **fields)
+    return Command(verb, transfer=TRANSFERS[place], account=draw(PLACES), **fields)
 
 
 async def carry_out(take: Take, command: Command) -> AsyncIterator[tuple[Command, Answer]]:
