@@ -12,6 +12,7 @@ from api.admission import Admission, AdmissionLimits
 from api.auth import ISSUER_SCHEME
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
+from api.openapi import correct_description
 from api.problems import install_problem_handlers
 from api.routes import (
     account_limits,
@@ -114,6 +115,7 @@ def create_app(
         service,
     ):
         app.include_router(module.router)
+    correct_description(app)
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.
     app.add_middleware(Admission, limits=limits)
