@@ -2,11 +2,13 @@
 
 from importlib.metadata import version
 from typing import Final
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api.admission import Admission, AdmissionLimits
+from api.codec_door import CodecDoor
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
@@ -14,6 +16,7 @@ from api.routes import (
     account_limits,
     accounts,
     approval_rules,
+    codec,
     service,
     standing_orders,
     statements,
@@ -60,11 +63,23 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         standing_orders,
         approval_rules,
         account_limits,
+        codec,
         service,
     ):
         app.include_router(module.router)
+    app.add_middleware(
+        CodecDoor, ui_origin=_origin(context.temporal_ui_url), sessions=context.codec_sessions
+    )
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.
     app.add_middleware(Admission, limits=limits)
     app.add_middleware(Observation)
     return app
+
+
+def _origin(url: str | None) -> str | None:
+    """Give the origin of a URL, as browsers name it."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

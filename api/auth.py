@@ -32,6 +32,9 @@ def _with_scope(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
     return authorised
 
 
+AnyPrincipal = Annotated[Principal, Depends(_principal)]
+"""Whoever has a key; what is asked for decides which scope that takes."""
+
 UsersReader = Annotated[Principal, Depends(_with_scope(Scope.USERS_READ))]
 UsersWriter = Annotated[Principal, Depends(_with_scope(Scope.USERS_WRITE))]
 AccountsReader = Annotated[Principal, Depends(_with_scope(Scope.ACCOUNTS_READ))]

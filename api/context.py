@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
+from api.payload_desk import CodecSessions, PayloadDesk
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -39,6 +40,10 @@ class ApiContext:
         Looks at the servers that the process needs.
     workflow_url
         Gives the address of a workflow's page in Temporal's UI, where there is one.
+    codec_sessions
+        Of people who log in for the codec endpoint; ``None`` where payloads are not encrypted.
+    temporal_ui_url
+        Base URL of Temporal's UI; ``None`` where there is none.
     """
 
     access: AccessService
@@ -57,6 +62,9 @@ class ApiContext:
     batch_intake: BatchIntake
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
+    payloads: PayloadDesk
+    codec_sessions: CodecSessions | None
+    temporal_ui_url: str | None
 
 
 async def api_context(request: Request) -> ApiContext:

@@ -34,7 +34,10 @@ def api(
     Settings come from the environment: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
     TEMPORAL_UI_URL, API_HOST, API_PORT, API_WORKERS, API_PIN_TO_CORES,
     RUN_WORKER_IN_API, LOG_LEVEL; and how many requests are taken in at once:
-    API_TRANSFERS_IN_FLIGHT_MAXIMUM, API_REQUESTS_IN_FLIGHT_MAXIMUM.
+    API_TRANSFERS_IN_FLIGHT_MAXIMUM, API_REQUESTS_IN_FLIGHT_MAXIMUM. To Temporal by TLS:
+    TEMPORAL_TLS, TEMPORAL_TLS_CA, TEMPORAL_TLS_CERT, TEMPORAL_TLS_KEY, TEMPORAL_TLS_SERVER_NAME,
+    TEMPORAL_API_KEY. Encrypted payloads: PAYLOAD_KEYS or PAYLOAD_KEYS_FILE,
+    PAYLOAD_ENCRYPTION_REQUIRED. Versions of workers: WORKER_DEPLOYMENT_NAME, WORKER_BUILD_ID.
 
     SIGTERM or Ctrl-C lets requests in flight finish; a second one ends at once. With several
     processes, SIGHUP replaces them one by one, without a gap.

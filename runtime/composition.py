@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
+from api.payload_desk import CodecSessions, PayloadDesk
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -25,11 +26,13 @@ from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
 from runtime.temporal import (
     TASK_QUEUE,
-    connect,
+    connect_to,
     is_reachable,
     make_worker,
     set_up_temporal,
 )
+from runtime.temporal_access import TemporalAccess
+from runtime.worker_versions import deployment_of
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
@@ -161,7 +164,7 @@ async def open_api(
     async with open_services(
         settings.database_url.get_secret_value(), publish=outcomes.publish
     ) as services:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        client = await connect_to(TemporalAccess.of(settings))
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         intake = TransferIntake(
@@ -197,11 +200,14 @@ async def open_api(
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
+            payloads=PayloadDesk(client.data_converter.payload_codec),
+            codec_sessions=CodecSessions(ring) if (ring := settings.payload_key_ring) else None,
+            temporal_ui_url=settings.temporal_ui_url,
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        async with _running(_worker(client, services, gateway), on_failure):
+        async with _running(_worker(settings, client, services, gateway), on_failure):
             yield context
 
 
@@ -218,10 +224,10 @@ async def work_until_stopped(settings: Settings) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     async with open_services(settings.database_url.get_secret_value()) as services:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        client = await connect_to(TemporalAccess.of(settings))
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
-        async with _worker(client, services, gateway):
+        async with _worker(settings, client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
 
@@ -236,7 +242,9 @@ def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | Non
     )
 
 
-def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+def _worker(
+    settings: Settings, client: Client, services: Services, gateway: TransferGateway
+) -> Worker:
     return make_worker(
         client,
         transactions=services.transactions,
@@ -246,6 +254,7 @@ def _worker(client: Client, services: Services, gateway: TransferGateway) -> Wor
         batches=services.batches,
         batch_posting=services.batch_posting,
         gateway=gateway,
+        deployment=deployment_of(settings),
     )
 
 
