@@ -39,7 +39,7 @@ def show(*, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: transfers versions set-current 1.4.0")
 def set_current(build_id: BuildId = None) -> None:
-    """Give a version all new work, and running workflows with their next task."""
+    """Give a version all new work, and running workflows once their old workers stop."""
     from runtime.worker_versions import set_current as choose  # noqa: PLC0415
 
     name, build = _required(build_id)

@@ -58,7 +58,7 @@ def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:
 
     Notes
     -----
-    Workflows move to the current version with their next task. See
+    Workflows move to the current version. See
     docs/decisions/0025-workflows-move-with-the-version.md.
     """
     name, build_id = settings.worker_deployment_name, settings.worker_build_id
@@ -104,7 +104,7 @@ async def describe(client: Client, name: str) -> WorkerDeployment:
 
 
 async def set_current(client: Client, name: str, build_id: str) -> None:
-    """Let a version take all new work, and the next tasks of all running workflows.
+    """Let a version take all new work, and running workflows as their old workers stop.
 
     Raises
     ------

@@ -138,11 +138,11 @@ async def test_what_rests_moves_to_the_new_version_and_new_transfers_start_there
 ) -> None:
     resting, fresh = await make_wallets(services), await make_wallets(services)
     async with AsyncExitStack() as opened:
-        await opened.enter_async_context(deployment.worker(OLD))
-        await deployment.set_current(OLD)
-        held = await deployment.submit(resting, capture=CaptureMode.MANUAL)
-        await opened.enter_async_context(deployment.worker(NEW))
-        await deployment.set_current(NEW)
+        async with deployment.worker(OLD):
+            await deployment.set_current(OLD)
+            held = await deployment.submit(resting, capture=CaptureMode.MANUAL)
+            await opened.enter_async_context(deployment.worker(NEW))
+            await deployment.set_current(NEW)
 
         capture = resting.operation(Operation.CAPTURE, held)
         await deployment.running().operations.submit(capture, wait_seconds=WAIT_SECONDS)
