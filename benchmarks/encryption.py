@@ -76,6 +76,9 @@ async def measure(ground: EncryptedStack, keys: str, seconds: float) -> Measured
         before, began = cpu_seconds(served), time.monotonic()
         count = await load(client, seconds)
         spent, took = cpu_seconds(served) - before, time.monotonic() - began
+        for line in served.part.log_path.read_text().splitlines():
+            if not line.startswith("{"):
+                print(line, file=sys.stderr)
         return Measured(count / took, spent / count * 1_000)
 
 
