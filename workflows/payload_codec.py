@@ -8,6 +8,7 @@ put one of another workflow in its place.
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +30,6 @@ from temporalio.converter import (
 )
 
 from domain.ids import BATCH_PREFIX, TenantId, parse_uuid
-from domain.standing_orders import SCHEDULE_PREFIX
 from workflows.payload_keys import KEY_BYTES, PayloadKeyRing, PayloadUnreadable
 
 ENCODING: Final = b"binary/encrypted"
@@ -42,6 +42,9 @@ CIPHER_FIELD: Final = "encryption-cipher"
 KEY_FIELD: Final = "encryption-key-id"
 TENANT_FIELD: Final = "tenant"
 PLACE_FIELD: Final = "place"
+
+SCHEDULED_TIME: Final = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+"""What Temporal appends to the ID of a workflow that a schedule starts."""
 
 _UUID_LENGTH: Final = 36
 _REMEMBERED: Final = 4_096
@@ -187,13 +190,14 @@ def place_of(workflow_id: str) -> Place:
 
     Notes
     -----
-    The runs of a standing order share one: a schedule encrypts its action's input once for all.
+    The runs of a schedule share one: it encrypts its action's input once for all, and hands the
+    result of each run to the next.
     """
     if not workflow_id:
         return NO_PLACE
-    if workflow_id.startswith(SCHEDULE_PREFIX):
-        workflow_id = workflow_id[: len(SCHEDULE_PREFIX) + _UUID_LENGTH]
     tenant = _tenant_in(workflow_id)
+    if tenant is None:
+        workflow_id = SCHEDULED_TIME.sub("", workflow_id)
     return Place(
         tenant=str(tenant).encode() if tenant else b"",
         workflow=hashlib.sha256(workflow_id.encode()).digest()[:16],

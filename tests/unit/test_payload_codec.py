@@ -94,13 +94,16 @@ async def test_it_says_whose_it_is(workflow_id: str, tenant: object) -> None:
     assert tenant_of(await sealed(workflow_id=workflow_id)) == tenant
 
 
-async def test_the_runs_of_a_standing_order_read_what_its_schedule_holds() -> None:
-    order = f"standing-order/{ORDER}"
-    run = in_workflow(CODEC, f"{order}-2026-01-01T00:00:00Z")
-    assert await run.decode([await sealed(workflow_id=order)]) == [PLAIN]
+@pytest.mark.parametrize("schedule", [f"standing-order/{ORDER}", "reconcile-transfers"])
+async def test_the_runs_of_a_schedule_read_what_it_holds_and_what_the_last_one_left(
+    schedule: str,
+) -> None:
+    run = in_workflow(CODEC, f"{schedule}-2026-01-01T00:00:10Z")
+    for earlier in (schedule, f"{schedule}-2026-01-01T00:00:00Z"):
+        assert await run.decode([await sealed(workflow_id=earlier)]) == [PLAIN]
     other = in_workflow(CODEC, f"standing-order/{uuid4()}")
     with pytest.raises(PayloadUnreadable, match="another workflow"):
-        await other.decode([await sealed(workflow_id=order)])
+        await other.decode([await sealed(workflow_id=schedule)])
 
 
 async def test_a_key_that_was_replaced_still_decrypts() -> None:
