@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.admission import Admission, AdmissionLimits
 from api.auth import ISSUER_SCHEME
+from api.codec_door import CodecDoor
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.openapi import correct_description
@@ -20,6 +21,7 @@ from api.routes import (
     api_keys,
     approval_rules,
     audit_log,
+    codec,
     evidence,
     operators,
     service,
@@ -108,6 +110,7 @@ def create_app(
         standing_orders,
         approval_rules,
         account_limits,
+        codec,
         audit_log,
         api_keys,
         evidence,
@@ -127,6 +130,8 @@ def create_app(
             allow_headers=CORS_REQUEST_HEADERS,
             expose_headers=CORS_ANSWER_HEADERS,
         )
+    # Further out than that, for its own pages' origin is no other's.
+    app.add_middleware(CodecDoor, context=context)
     app.add_middleware(Observation)
     _name_issuer(app, surface.issuer)
     return app

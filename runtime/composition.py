@@ -16,6 +16,7 @@ from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
 from api.evidence.desk import EvidenceDesk
 from api.operator_desk import OperatorDesk
+from api.payload_desk import CodecSessions, PayloadDesk
 from api.rates import RateLimits, RateTable
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
@@ -29,11 +30,13 @@ from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
 from runtime.temporal import (
     TASK_QUEUE,
-    connect,
+    connect_to,
     is_reachable,
     make_worker,
     set_up_temporal,
 )
+from runtime.temporal_access import TemporalAccess
+from runtime.worker_versions import deployment_of
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
@@ -179,7 +182,7 @@ async def open_api(
         ) as services,
         open_issuer(settings) as verify_token,
     ):
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        client = await connect_to(TemporalAccess.of(settings))
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         intake = TransferIntake(
@@ -230,11 +233,14 @@ async def open_api(
             ),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
+            payloads=PayloadDesk(client.data_converter.payload_codec),
+            codec_sessions=CodecSessions(ring) if (ring := settings.payload_key_ring) else None,
+            temporal_ui_url=settings.temporal_ui_url,
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        async with _running(_worker(client, services, gateway), on_failure):
+        async with _running(_worker(settings, client, services, gateway), on_failure):
             yield context
 
 
@@ -251,10 +257,10 @@ async def work_until_stopped(settings: Settings) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     async with open_services(settings.database_url.get_secret_value()) as services:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        client = await connect_to(TemporalAccess.of(settings))
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
-        async with _worker(client, services, gateway):
+        async with _worker(settings, client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
 
@@ -269,7 +275,9 @@ def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | Non
     )
 
 
-def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+def _worker(
+    settings: Settings, client: Client, services: Services, gateway: TransferGateway
+) -> Worker:
     return make_worker(
         client,
         transactions=services.transactions,
@@ -279,6 +287,7 @@ def _worker(client: Client, services: Services, gateway: TransferGateway) -> Wor
         batches=services.batches,
         batch_posting=services.batch_posting,
         gateway=gateway,
+        deployment=deployment_of(settings),
     )
 
 
