@@ -14,6 +14,7 @@ from api.routes import (
     account_limits,
     accounts,
     approval_rules,
+    ledger_proofs,
     service,
     standing_orders,
     statements,
@@ -60,6 +61,7 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         standing_orders,
         approval_rules,
         account_limits,
+        ledger_proofs,
         service,
     ):
         app.include_router(module.router)

@@ -40,3 +40,4 @@ TransfersReader = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_READ)
 TransfersApprover = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_APPROVE))]
 RulesWriter = Annotated[Principal, Depends(_with_scope(Scope.RULES_WRITE))]
 TransfersWriter = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_WRITE))]
+OperationsReader = Annotated[Principal, Depends(_with_scope(Scope.OPERATIONS_READ))]

@@ -11,6 +11,7 @@ from cli import (
     accounts,
     approvals,
     batches,
+    checkpoints,
     demo,
     dev,
     importing,
@@ -115,6 +116,7 @@ def make_app() -> typer.Typer:
         app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(command)
     for name, panel, group in (
         ("keys", _SERVERS, keys.app),
+        ("checkpoints", _SERVERS, checkpoints.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
         ("approvals", _CLIENTS, approvals.app),

@@ -113,3 +113,12 @@ STANDING_ORDER_CATCH_UP_DAYS: Final = 366
 """How far back runs are made up for, for orders that do not skip them."""
 
 NEXT_RUNS_MAXIMUM: Final = 10
+
+SEAL_ENTRIES_MAXIMUM: Final = 10_000
+"""Entries that one seal covers: a transaction of a few tenths of a second that locks nothing."""
+
+SEAL_SEGMENT_ENTRIES_MAXIMUM: Final = 1_000
+"""Entries of one account in one seal, so that a proof reads pages of a known size."""
+
+PROOF_VIOLATIONS_MAXIMUM: Final = 1_000
+"""Violations that a proof names; what is over is counted."""

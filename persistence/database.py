@@ -26,6 +26,9 @@ from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
+from persistence.proofs import ProofRepository
+from persistence.reconciliation import ReconciliationRepository
+from persistence.seals import SealRepository
 from persistence.standing_orders import StandingOrderRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
@@ -85,6 +88,9 @@ class UnitOfWork:
         self.limits = LimitRepository(connection)
         self.standing_orders = StandingOrderRepository(connection)
         self.batches = BatchRepository(connection)
+        self.seals = SealRepository(connection)
+        self.proofs = ProofRepository(connection)
+        self.reconciliation = ReconciliationRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

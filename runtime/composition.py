@@ -21,6 +21,7 @@ from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.database import Database, DatabaseLimits
+from runtime.checkpoint_keys import read_checkpoint_key
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
 from runtime.temporal import (
@@ -39,6 +40,8 @@ from services.batches import BatchService
 from services.endings import EndingService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.limits import LimitService
 from services.operations import OperationService
 from services.outcomes import OutcomeBoard
@@ -75,6 +78,8 @@ class Services:
     standing_order_runs: StandingOrderRunService
     batches: BatchService
     batch_posting: BatchPostingService
+    seals: SealService
+    proofs: LedgerProofService
 
 
 def make_services(
@@ -115,6 +120,8 @@ def make_services(
         standing_order_runs=StandingOrderRunService(database),
         batches=BatchService(database),
         batch_posting=BatchPostingService(database),
+        seals=SealService(database),
+        proofs=LedgerProofService(database),
     )
 
 
@@ -195,6 +202,9 @@ async def open_api(
             ),
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
+            seals=services.seals,
+            proofs=services.proofs,
+            checkpoint_key=read_checkpoint_key(settings.checkpoint_key_file),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
@@ -245,6 +255,7 @@ def _worker(client: Client, services: Services, gateway: TransferGateway) -> Wor
         standing_order_runs=services.standing_order_runs,
         batches=services.batches,
         batch_posting=services.batch_posting,
+        database=services.database,
         gateway=gateway,
     )
 

@@ -19,6 +19,12 @@ from activities.contracts import (
     TransferProgress,
     TransferSteps,
 )
+from activities.ledger_contracts import (
+    LedgerCareReport,
+    ProofResult,
+    ResolutionResult,
+    SealingResult,
+)
 from activities.standing_order_contracts import (
     RunOutcome,
     StandingOrderKey,
@@ -28,6 +34,7 @@ from activities.standing_order_contracts import (
 )
 from tests.replay.record import HISTORIES as FOLDER
 from tests.replay.record import SCENARIOS, path_of
+from workflows.ledger_care import LedgerCareWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.standing_order import (
     StandingOrderReconciliationWorkflow,
@@ -41,6 +48,7 @@ WORKFLOWS = (
     TransferWorkflow,
     TransferBatchWorkflow,
     ReconciliationWorkflow,
+    LedgerCareWorkflow,
     StandingOrderWorkflow,
     StandingOrderReconciliationWorkflow,
 )
@@ -62,7 +70,7 @@ def test_there_are_histories_of_every_way_a_standing_order_can_go() -> None:
     assert {path.stem for path in HISTORIES} >= {
         f"standing-order-{name}"
         for name in ("made", "skipped", "found", "terminated", "reconciled")
-    } | {"reconciliation"}
+    } | {"reconciliation", "ledger-care"}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -117,6 +125,17 @@ class ChangedTransferReconciliation:
         return ReconciliationReport(0, 0)
 
 
+@workflow.defn(name="LedgerCareWorkflow")
+class ChangedLedgerCare:
+    """One that does nothing."""
+
+    @workflow.run
+    async def run(self) -> LedgerCareReport:
+        return LedgerCareReport(
+            SealingResult(0, 0, 0), ResolutionResult(0, 0, 0), ProofResult(0, 0)
+        )
+
+
 @workflow.defn(name="TransferBatchWorkflow")
 class ChangedBatch:
     """One that stops a batch before anything of it is posted."""
@@ -136,6 +155,7 @@ CHANGED = (
     ChangedStandingOrder,
     ChangedReconciliation,
     ChangedTransferReconciliation,
+    ChangedLedgerCare,
 )
 
 

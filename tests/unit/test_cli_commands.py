@@ -15,6 +15,7 @@ COMMANDS = (
 SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {
     "keys": ("create", "list", "revoke"),
+    "checkpoints": ("keygen", "export", "verify"),
     "users": ("create", "list"),
     "accounts": ("create", "list", "statement"),
     "approvals": ("list",),
