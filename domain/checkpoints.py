@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from domain.errors import CheckpointInvalid
+from domain.errors import DomainError
 from domain.ledger_seals import HASH_BYTES, Seal
 
 CHECKPOINT_FORMAT: Final = "durable-transfers/checkpoint/1"
 _FIELDS: Final = ("ledger", "seal", "hash", "position", "sealed_at", "created_at")
 _NUMBER_MAXIMUM: Final = 2**63 - 1
+
+
+class CheckpointInvalid(DomainError):
+    """A checkpoint or a key that is not what it must be."""
+
+    code = "checkpoint_invalid"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -625,15 +625,6 @@ class Overloaded(ServiceUnavailable):
         super().__init__("Too much is asked for just now; send the same request again in a moment.")
 
 
-class CheckpointInvalid(DomainError):
-    """A checkpoint or a key that is not what it must be."""
-
-    code = "checkpoint_invalid"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-
-
 class NothingSealed(NotFound):
     """There is no seal yet that a checkpoint could be about."""
 

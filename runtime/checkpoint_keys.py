@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from domain.checkpoints import Checkpoint, checkpoint_from
-from domain.errors import CheckpointInvalid
+from domain.checkpoints import Checkpoint, CheckpointInvalid, checkpoint_from
 
 PRIVATE_MODE: Final = 0o600
 FILE_BYTES_MAXIMUM: Final = 64 * 1024
