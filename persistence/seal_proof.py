@@ -13,7 +13,7 @@ from persistence.seals import ENTRY_TEXT, TRANSFER_TEXT, seal_from, segment_from
 from persistence.tables import ledger_seals
 
 PAGE_ENTRIES: Final = 5_000
-PAGE_SEGMENTS: Final = 500
+PAGE_SEGMENTS: Final = 100
 PAGE_SEALS: Final = 1_000
 NOWHERE: Final = (UUID(int=0), -(2**63))
 """Before the first place in the order of accounts and sequences."""

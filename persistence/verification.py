@@ -131,7 +131,7 @@ LEFT JOIN (
     SELECT taken.reversal_of, sum(taken.amount_minor) AS sum_minor
     FROM transfers AS taken
     JOIN slice AS owner ON owner.id = taken.reversal_of
-    WHERE taken.state <> 'FAILED'
+    WHERE taken.reversal_of IS NOT NULL AND taken.state <> 'FAILED'
     GROUP BY taken.reversal_of
 ) AS reversal ON reversal.reversal_of = transfer.id
 WHERE coalesce(transfer.captured_minor, 0) <> coalesce(capture.sum_minor, 0)
