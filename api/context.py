@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
@@ -23,6 +24,8 @@ from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batches import BatchService
 from services.ledger import LedgerService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.limits import LimitService
 from services.stuck import StuckService
 from services.transactions import TransactionService
@@ -42,6 +45,8 @@ class ApiContext:
 
     Parameters
     ----------
+    checkpoint_key
+        Signs the checkpoints that the API gives, where the service has a key.
     readiness
         Looks at the servers that the process needs.
     workflow_url
@@ -72,6 +77,9 @@ class ApiContext:
     stuck: StuckService
     evidence: EvidenceDesk
     operator_desk: OperatorDesk
+    seals: SealService
+    proofs: LedgerProofService
+    checkpoint_key: Ed25519PrivateKey | None
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
     payloads: PayloadDesk

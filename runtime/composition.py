@@ -25,6 +25,7 @@ from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.database import Database, DatabaseLimits
+from runtime.checkpoint_keys import read_checkpoint_key
 from runtime.issuer import open_issuer
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
@@ -49,6 +50,8 @@ from services.endings import EndingService
 from services.evidence import EvidenceService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.limits import LimitService
 from services.operations import OperationService
 from services.operator_actions import OperatorActionService
@@ -90,6 +93,8 @@ class Services:
     standing_order_runs: StandingOrderRunService
     batches: BatchService
     batch_posting: BatchPostingService
+    seals: SealService
+    proofs: LedgerProofService
 
 
 def make_services(
@@ -131,6 +136,8 @@ def make_services(
         standing_order_runs=StandingOrderRunService(database),
         batches=BatchService(database),
         batch_posting=BatchPostingService(database),
+        seals=SealService(database),
+        proofs=LedgerProofService(database),
     )
 
 
@@ -231,6 +238,9 @@ async def open_api(
                 gateway=gateway,
                 control=control,
             ),
+            seals=services.seals,
+            proofs=services.proofs,
+            checkpoint_key=read_checkpoint_key(settings.checkpoint_key_file),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
             payloads=PayloadDesk(client.data_converter.payload_codec),
@@ -286,6 +296,7 @@ def _worker(
         standing_order_runs=services.standing_order_runs,
         batches=services.batches,
         batch_posting=services.batch_posting,
+        database=services.database,
         gateway=gateway,
         deployment=deployment_of(settings),
     )

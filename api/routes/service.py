@@ -10,11 +10,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 
 from api.context import Context
+from api.ledger_metrics import LedgerMetrics
 from api.problems import problem_response
 from api.responses import answer, problems
 
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes add up their metrics; read by prometheus_client."""
+
+_LEDGER: Final = LedgerMetrics()
 
 router = APIRouter(tags=["service"])
 
@@ -52,11 +55,13 @@ async def readyz(context: Context) -> Response:
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)
-async def metrics() -> Response:
+async def metrics(context: Context) -> Response:
     """Give the metrics in the text format of Prometheus.
 
-    Of all processes together where several serve the API, else of this one.
+    Of all processes together where several serve the API, else of this one. What is known of the
+    ledger comes from the database, and is a few seconds old.
     """
+    await _LEDGER.refresh(context.proofs)
     registry = REGISTRY
     if MULTIPROCESS_VARIABLE in os.environ:
         registry = CollectorRegistry()
