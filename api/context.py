@@ -4,9 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
+from api.evidence.desk import EvidenceDesk
+from api.operator_desk import OperatorDesk
+from api.payload_desk import CodecSessions, PayloadDesk
+from api.rates import RateLimits
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -14,10 +19,15 @@ from api.transfer_operations import TransferOperations
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
+from services.audit import AuditService
+from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batches import BatchService
 from services.ledger import LedgerService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.limits import LimitService
+from services.stuck import StuckService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 
@@ -35,13 +45,22 @@ class ApiContext:
 
     Parameters
     ----------
+    checkpoint_key
+        Signs the checkpoints that the API gives, where the service has a key.
     readiness
         Looks at the servers that the process needs.
     workflow_url
         Gives the address of a workflow's page in Temporal's UI, where there is one.
+    codec_sessions
+        Of people who log in for the codec endpoint; ``None`` where payloads are not encrypted.
+    temporal_ui_url
+        Base URL of Temporal's UI; ``None`` where there is none.
     """
 
+    authentication: AuthenticationService
+    rates: RateLimits
     access: AccessService
+    audit: AuditService
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
@@ -55,8 +74,17 @@ class ApiContext:
     standing_orders: StandingOrderDesk
     batches: BatchService
     batch_intake: BatchIntake
+    stuck: StuckService
+    evidence: EvidenceDesk
+    operator_desk: OperatorDesk
+    seals: SealService
+    proofs: LedgerProofService
+    checkpoint_key: Ed25519PrivateKey | None
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
+    payloads: PayloadDesk
+    codec_sessions: CodecSessions | None
+    temporal_ui_url: str | None
 
 
 async def api_context(request: Request) -> ApiContext:

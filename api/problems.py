@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from structlog.contextvars import get_contextvars
 
 from api.schemas import ONE_LEG, SEVERAL_LEGS, Problem, ProblemField, TransferView
 from domain.errors import (
     AccountAlreadyClosed,
     AccountNotEmpty,
     AccountNotFound,
+    ApiKeyOver,
     ApprovalRuleTaken,
     BatchFailure,
     BatchFinished,
@@ -28,30 +31,39 @@ from domain.errors import (
     NotFound,
     OperationConflict,
     OverdraftLimitInUse,
+    PayloadNotReadable,
+    RateNotHeld,
     SameAccount,
     ScheduleRefused,
     ScopeMissing,
+    ScopeNotHeld,
     ServiceUnavailable,
     StandingOrderOver,
     StatementTooLong,
     SystemAccountProtected,
+    TooManyRequests,
     TransferNotFound,
     TransferRefusal,
     TransferUnfinished,
     Unauthenticated,
     ValidationFailed,
 )
+from domain.limits import IDEMPOTENCY_KEY_LENGTH_MAXIMUM
 from domain.transfers import Transfer
 from workflows.gateway import OperationRefused
 
+_OPTIONAL: Final = ("errors", "transfer", "request_id")
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_TYPE_PREFIX: Final = "urn:transfers:problem:"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _STATUS_OF: Final[Sequence[tuple[type[DomainError], HTTPStatus]]] = (
     (Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (ScopeMissing, HTTPStatus.FORBIDDEN),
     (NotFound, HTTPStatus.NOT_FOUND),
     (ValidationFailed, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (PayloadNotReadable, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SameAccount, HTTPStatus.UNPROCESSABLE_ENTITY),
     (CurrencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
     (IdempotencyKeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -69,6 +81,10 @@ _STATUS_OF: Final[Sequence[tuple[type[DomainError], HTTPStatus]]] = (
     (BatchFinished, HTTPStatus.CONFLICT),
     (BatchFailure, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TransferUnfinished, HTTPStatus.CONFLICT),
+    (ScopeNotHeld, HTTPStatus.FORBIDDEN),
+    (RateNotHeld, HTTPStatus.FORBIDDEN),
+    (ApiKeyOver, HTTPStatus.CONFLICT),
+    (TooManyRequests, HTTPStatus.TOO_MANY_REQUESTS),
     (OverdraftLimitInUse, HTTPStatus.CONFLICT),
     (SystemAccountProtected, HTTPStatus.CONFLICT),
     (StandingOrderOver, HTTPStatus.CONFLICT),
@@ -91,14 +107,6 @@ _CODE_OF_STATUS: Final[Mapping[int, str]] = {
 }
 
 
-class BadHeader(Exception):
-    """A header of the request is missing or not valid."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        self.code = code
-        super().__init__(detail)
-
-
 def problem_response(
     status: int,
     code: str,
@@ -117,8 +125,10 @@ def problem_response(
         code=code,
         errors=list(errors) if errors is not None else None,
         transfer=TransferView.of(transfer) if transfer else None,
+        # The outcome of a transfer is the same to the last byte, whichever request asks for it.
+        request_id=None if transfer else get_contextvars().get("request_id"),
     )
-    absent = {field for field in ("errors", "transfer") if getattr(problem, field) is None}
+    absent = {field for field in _OPTIONAL if getattr(problem, field) is None}
     return Response(
         problem.model_dump_json(exclude=absent),
         status_code=status,
@@ -160,10 +170,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Make every error of an app a problem document."""
     app.add_exception_handler(DomainError, _on_domain_error)
     app.add_exception_handler(OperationRefused, _on_operation_refused)
-    app.add_exception_handler(BadHeader, _on_bad_header)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_unexpected)
 
 
 async def _on_domain_error(_request: Request, error: Exception) -> Response:
@@ -173,6 +181,8 @@ async def _on_domain_error(_request: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, ServiceUnavailable):
         headers |= retry_after(error)
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(ceil(error.retry_after_seconds))
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="transfers"'
     errors = None
@@ -191,13 +201,7 @@ async def _on_operation_refused(_request: Request, error: Exception) -> Response
     return problem_response(status, code, error.failure.message)
 
 
-async def _on_bad_header(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, BadHeader):
-        raise TypeError from error
-    return problem_response(HTTPStatus.BAD_REQUEST, error.code, str(error))
-
-
-async def _on_validation_error(_request: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError from error
     found = error.errors()
@@ -205,11 +209,26 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
         return problem_response(
             HTTPStatus.BAD_REQUEST, "malformed_json", "The body is not valid JSON."
         )
+    if any(problem["loc"] == ("header", IDEMPOTENCY_KEY) for problem in found):
+        return _bad_key(request.headers.get(IDEMPOTENCY_KEY))
     errors = [_problem_field(problem) for problem in found]
     detail = "; ".join(f"{problem.field}: {problem.message}" for problem in errors)
     return problem_response(
         HTTPStatus.UNPROCESSABLE_ENTITY, ValidationFailed.code, detail, errors=errors
     )
+
+
+def _bad_key(key: str | None) -> Response:
+    """Refuse a request that cannot be told from others, whatever else is wrong with it."""
+    if not key:
+        code, detail = "missing", f"Send the header {IDEMPOTENCY_KEY}, a new one for each transfer."
+    else:
+        maximum = IDEMPOTENCY_KEY_LENGTH_MAXIMUM
+        code, detail = (
+            "invalid",
+            f"{IDEMPOTENCY_KEY} must be 1 to {maximum} visible ASCII characters.",
+        )
+    return problem_response(HTTPStatus.BAD_REQUEST, f"idempotency_key_{code}", detail)
 
 
 def _problem_field(problem: Mapping[str, Any]) -> ProblemField:
@@ -231,18 +250,30 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}.",
     }
     status = HTTPStatus(error.status_code)
+    headers = error.headers
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_methods_of(request))}
     return problem_response(
         status,
         _CODE_OF_STATUS.get(status, "http_error"),
         details.get(status, str(error.detail)),
-        headers=error.headers,
+        headers=headers,
     )
 
 
-async def _on_unexpected(request: Request, error: Exception) -> Response:
-    structlog.get_logger().error(
-        "unexpected_error", path=request.url.path, method=request.method, exc_info=error
-    )
+def _methods_of(request: Request) -> list[str]:
+    """Tell what a path takes: the framework knows of one of its routes alone."""
+    asked = {"type": "http", "path": request.scope["path"], "headers": [], "root_path": ""}
+    routes = request.app.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
+def unexpected_response() -> Response:
+    """Answer where something went wrong that nobody foresaw."""
     return problem_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         DomainError.code,

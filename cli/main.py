@@ -10,12 +10,16 @@ import typer
 from cli import (
     accounts,
     approvals,
+    audit,
     batches,
+    checkpoints,
     demo,
     dev,
+    evidence,
     importing,
     keys,
     limits,
+    operators,
     orders,
     restore,
     roles,
@@ -25,6 +29,7 @@ from cli import (
     transfers,
     users,
     verify,
+    versions,
 )
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
@@ -35,6 +40,7 @@ from runtime.local_errors import LocalStackError
 EXIT_FAILED: Final = 1
 _SERVERS: Final = "Servers"
 _CLIENTS: Final = "Calls of the API"
+_OPERATORS: Final = "Operators"
 _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
     ("demo", _SERVERS, demo.demo, "transfers demo"),
     ("dev", _SERVERS, dev.dev, "transfers dev --data-dir .local --api-port 18700"),
@@ -51,6 +57,12 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
         "transfers send --from ext:ada-eur --to ext:bob-eur --amount 1250 --currency EUR",
     ),
     ("show", _CLIENTS, transfers.show, "transfers show TRANSFER_ID --events --entries"),
+    (
+        "evidence",
+        _CLIENTS,
+        evidence.evidence,
+        "transfers evidence TRANSFER_ID --format pdf --output evidence.pdf",
+    ),
     ("list", _CLIENTS, transfers.list_transfers, "transfers list --state PROCESSING"),
     (
         "capture",
@@ -83,6 +95,8 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
         transfer_operations.reject,
         'transfers reject TRANSFER_ID --note "not ours"',
     ),
+    ("audit", _CLIENTS, audit.audit, "transfers audit --action account.freeze"),
+    ("stuck", _OPERATORS, operators.stuck, "transfers stuck --cause activity_failing"),
     (
         "import",
         _CLIENTS,
@@ -119,6 +133,8 @@ def make_app() -> typer.Typer:
         app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(command)
     for name, panel, group in (
         ("keys", _SERVERS, keys.app),
+        ("versions", _SERVERS, versions.app),
+        ("checkpoints", _SERVERS, checkpoints.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
         ("approvals", _CLIENTS, approvals.app),
@@ -126,6 +142,7 @@ def make_app() -> typer.Typer:
         ("limits", _CLIENTS, limits.app),
         ("orders", _CLIENTS, orders.app),
         ("batches", _CLIENTS, batches.app),
+        ("operate", _OPERATORS, operators.app),
     ):
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app

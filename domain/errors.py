@@ -4,7 +4,7 @@ Only ``api.problems`` knows which HTTP status a code has, and only ``activities`
 retried. A code, once published, keeps its meaning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -299,6 +299,15 @@ class WorkflowTerminated(TransferRefusal):
         super().__init__(f"The transfer's workflow ended ({status}) before it was posted.")
 
 
+class ResolvedByOperator(TransferRefusal):
+    """An operator ended the transfer before it was posted."""
+
+    code = "resolved_by_operator"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
 class OperationConflict(DomainError):
     """Base of the reasons for which a transfer cannot be operated on as it stands."""
 
@@ -383,6 +392,15 @@ class FingerprintMismatch(OperationConflict):
         super().__init__(
             "The fingerprint is not that of the waiting transfer; read it again and decide on that."
         )
+
+
+class ActionNotPossible(OperationConflict):
+    """An operator's action that does not fit the transfer as it stands."""
+
+    code = "action_not_possible"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
 
 
 class NotReversible(OperationConflict):
@@ -592,6 +610,56 @@ class ScopeMissing(DomainError):
         super().__init__(f"This API key lacks the scope {scope}.")
 
 
+class ScopeNotHeld(DomainError):
+    """A key would be given what the one that makes it lacks itself."""
+
+    code = "scope_not_held"
+
+    def __init__(self, scopes: Iterable[str]) -> None:
+        super().__init__(f"This API key cannot give what it lacks itself: {', '.join(scopes)}.")
+
+
+class RateNotHeld(DomainError):
+    """A key would be given a higher rate limit than the one that makes it has."""
+
+    code = "rate_not_held"
+
+    def __init__(self, per_second: int, burst: int) -> None:
+        super().__init__(
+            f"This API key can give at most its own rate limit: {per_second} requests a second, "
+            f"{burst} at once."
+        )
+
+
+class ApiKeyOver(DomainError):
+    """An API key that is revoked or expired, or has no secret, cannot be rotated."""
+
+    code = "api_key_over"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The API key {why}, and cannot be rotated.")
+
+
+class TooManyRequests(DomainError):
+    """Base of what is refused for its rate alone: the same request is fine a little later."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class RateLimited(TooManyRequests):
+    """A key sends more requests than it may."""
+
+    code = "rate_limited"
+
+
+class TooManyFailedLogins(TooManyRequests):
+    """An address has sent too many keys and tokens that are not good."""
+
+    code = "too_many_failed_logins"
+
+
 class ServiceUnavailable(DomainError):
     """Base of what passes by itself: the same request, sent again later, gets its outcome."""
 
@@ -616,6 +684,32 @@ class TemporalUnavailable(ServiceUnavailable):
         super().__init__("Temporal cannot be reached just now; send the same request again.")
 
 
+class IssuerUnavailable(ServiceUnavailable):
+    """The keys that tokens are signed with cannot be had; API keys are still taken."""
+
+    code = "issuer_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The issuer of tokens does not answer; send the same request again.")
+
+
+class PayloadNotReadable(DomainError):
+    """A payload cannot be decrypted: it was altered, or its key is not here."""
+
+    code = "payload_not_readable"
+
+
+class PayloadsUnavailable(ServiceUnavailable):
+    """What Temporal has of a transfer is encrypted with a key that this process does not have."""
+
+    code = "payloads_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What Temporal has of it cannot be decrypted just now; send the same request again."
+        )
+
+
 class Overloaded(ServiceUnavailable):
     """More requests are in flight than the process takes in; nothing was done for this one."""
 
@@ -623,3 +717,12 @@ class Overloaded(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("Too much is asked for just now; send the same request again in a moment.")
+
+
+class NothingSealed(NotFound):
+    """There is no seal yet that a checkpoint could be about."""
+
+    code = "nothing_sealed"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing is sealed yet: a seal is made within seconds of a posting.")

@@ -21,6 +21,28 @@ METADATA_BYTES_MAXIMUM: Final = 16 * 1024
 
 REQUEST_BODY_BYTES_MAXIMUM: Final = 64 * 1024
 
+REQUEST_HEAD_BYTES_MAXIMUM: Final = 32 * 1024
+REQUEST_HEADERS_MAXIMUM: Final = 100
+"""Path and headers of a request."""
+
+REQUEST_HEAD_SECONDS_MAXIMUM: Final = 20.0
+"""From a connection's opening, or a request's first byte, to the end of the headers."""
+
+REQUEST_BODY_PAUSE_SECONDS: Final = 20.0
+REQUEST_BODY_BYTES_PER_SECOND_MINIMUM: Final = 1024
+"""A body must come at this rate, looked at after each such time."""
+
+REQUEST_ID_LENGTH_MAXIMUM: Final = 128
+"""Of an X-Request-ID that a client gives."""
+CODEC_BODY_BYTES_MAXIMUM: Final = 4 * 1024 * 1024
+"""Payloads sent to the codec endpoint: twice what Temporal takes as one, in base64."""
+
+CODEC_PAYLOADS_MAXIMUM: Final = 1_000
+"""Payloads in one request to the codec endpoint."""
+
+CODEC_SESSION_SECONDS: Final = 8 * 3600
+"""How long a login for the codec endpoint counts: a working day."""
+
 BATCH_ROWS_MAXIMUM: Final = 100_000
 BATCH_BODY_BYTES_MAXIMUM: Final = 64 * 1024 * 1024
 BATCH_ROW_BYTES_MAXIMUM: Final = 64 * 1024
@@ -55,6 +77,24 @@ CAPTURES_MAXIMUM: Final = 100
 
 EXECUTE_AT_SECONDS_MAXIMUM: Final = 366 * 24 * 3600
 """How far in the future a transfer can be scheduled: 366 days."""
+
+REQUESTS_PER_SECOND_MAXIMUM: Final = 100_000
+"""The most that an API key's own rate limit can be set to, also for its burst."""
+
+REQUESTS_PER_SECOND_DEFAULT: Final = 10_000
+REQUESTS_BURST_DEFAULT: Final = 20_000
+"""Rate limit of a key that has none of its own: far above what one machine carries, so that it
+keeps a client that has gone wild from starving the others, and nothing else."""
+
+KEY_OVERLAP_SECONDS_DEFAULT: Final = 24 * 3600
+KEY_OVERLAP_SECONDS_MAXIMUM: Final = 31 * 24 * 3600
+"""How long the secret before a rotation is taken beside the new one: 31 days."""
+
+FAILED_LOGINS_PER_MINUTE_DEFAULT: Final = 60
+"""Keys and tokens that are not good, from one address. More are refused without a look."""
+
+FAILED_LOGINS_MAXIMUM: Final = 1_000_000
+"""The highest that this limit can be set to."""
 
 APPROVERS_MAXIMUM: Final = 2
 APPROVAL_SECONDS_DEFAULT: Final = 24 * 3600
@@ -126,3 +166,51 @@ DATABASE_SNAPSHOT_TIMEOUT_SECONDS: Final = 3_600
 """A proof of all the ledger, or a long statement, reads in one transaction."""
 
 DATABASE_TIMEOUT_SECONDS_MAXIMUM: Final = 3_600
+
+STUCK_IDLE_SECONDS: Final = 5
+"""What has changed more recently is not looked at when stuck transfers are searched for."""
+
+STUCK_ACTIVITY_ATTEMPTS: Final = 5
+"""From so many attempts of one step on, a transfer is stuck: some six seconds of them."""
+
+STUCK_TASK_ATTEMPTS: Final = 3
+"""From so many attempts of one workflow task on, a transfer is stuck."""
+
+STUCK_UNATTENDED_SECONDS: Final = 15
+"""How long work may wait for a worker."""
+
+STUCK_EXAMINED_MAXIMUM: Final = 500
+"""Candidates that are looked at for one page of what is stuck; the next page goes on."""
+
+STUCK_LOOKS_AT_ONCE: Final = 16
+"""Workflows that are asked for at a time, for one page."""
+
+OPEN_WORKFLOWS_LISTED_MAXIMUM: Final = 10_000
+"""Open workflows that are held against the database for one page; of more, the oldest are not."""
+
+OPERATOR_ACTION_TRANSFERS_MAXIMUM: Final = 100
+"""Transfers that one request of an operator acts on."""
+
+OPERATOR_ACTIONS_AT_ONCE: Final = 8
+"""Of these, how many at a time."""
+
+EVIDENCE_HISTORY_EVENTS_MAXIMUM: Final = 2_000
+"""Events of a workflow's history that one evidence document is made from."""
+
+EVIDENCE_ROWS_MAXIMUM: Final = 1_000
+"""Rows of each list in an evidence document; it says where there are more."""
+
+EVIDENCE_PDFS_AT_ONCE: Final = 2
+"""Evidence documents that a process has set as PDF at a time."""
+
+EVIDENCE_PDF_SECONDS_MAXIMUM: Final = 60
+"""How long that may take: many times what the longest does."""
+
+SEAL_ENTRIES_MAXIMUM: Final = 10_000
+"""Entries that one seal covers: a transaction of a few tenths of a second that locks nothing."""
+
+SEAL_SEGMENT_ENTRIES_MAXIMUM: Final = 1_000
+"""Entries of one account in one seal, so that a proof reads pages of a known size."""
+
+PROOF_VIOLATIONS_MAXIMUM: Final = 1_000
+"""Violations that a proof names; what is over is counted."""

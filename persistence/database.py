@@ -16,17 +16,23 @@ from domain.limits import DATABASE_SNAPSHOT_TIMEOUT_SECONDS
 from persistence.accounts import AccountRepository
 from persistence.api_keys import ApiKeyRepository
 from persistence.approval_rules import ApprovalRuleRepository
+from persistence.audit import AuditRepository
 from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
 from persistence.connection_limits import DatabaseLimits
 from persistence.direct import DirectStatements
+from persistence.evidence import EvidenceRepository
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
+from persistence.proofs import ProofRepository
+from persistence.reconciliation import ReconciliationRepository
+from persistence.seals import SealRepository
 from persistence.standing_orders import StandingOrderRepository
+from persistence.stuck import StuckRepository
 from persistence.tenancy import (
     ASSUME_SYSTEM_ROLE,
     EVERY_TENANT,
@@ -67,6 +73,12 @@ class UnitOfWork:
         self.limits = LimitRepository(connection)
         self.standing_orders = StandingOrderRepository(connection)
         self.batches = BatchRepository(connection)
+        self.audit = AuditRepository(connection)
+        self.stuck = StuckRepository(connection)
+        self.evidence = EvidenceRepository(connection)
+        self.seals = SealRepository(connection)
+        self.proofs = ProofRepository(connection)
+        self.reconciliation = ReconciliationRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:
@@ -231,6 +243,21 @@ class Database:
                     return None
                 revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
                 return None if revision is None else str(revision)
+
+    async def remark_on_revision(self) -> str | None:
+        """Read what the last migration said of the schema; ``None`` where none has said anything.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            No connection.
+        """
+        with translated_violations():
+            async with self._autocommit.connect() as connection:
+                said = await connection.scalar(
+                    text("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
+                )
+                return None if said is None else str(said)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -13,18 +13,24 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from domain.access import Principal, Scope
+from domain.access import Grant, RateLimit, Scope
 from domain.accounts import AccountReference
 from domain.ids import ApiKeyId, EntryId, HoldId, TenantId, TransferId
 from domain.transfers import CaptureMode, Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
+from persistence.api_keys import rate_from
 from persistence.tenancy import TenantConnection, execute_bound
 from persistence.transfers import transfer_from
 
-# Whose key it is, is not known yet: the function looks behind the tenants' fence, by hash alone.
-_FIND_PRINCIPAL: Final = """
-SELECT id, tenant_id, scopes FROM api_key_of(%(secret_hash)s)
-WHERE revoked_at IS NULL
+# Whose key it is, is not known yet: the functions look behind the tenants' fence, by hash alone.
+_GRANT: Final = "SELECT id, tenant_id, name, scopes, requests_per_second, requests_burst FROM"
+_IS_GOOD: Final = "revoked_at IS NULL AND (expires_at > now() OR expires_at IS NULL)"
+_FIND_GRANT: Final = f"{_GRANT} api_key_of(%(secret_hash)s) WHERE {_IS_GOOD}"
+_FIND_GRANT_IN_OVERLAP: Final = f"{_GRANT} api_key_in_overlap_of(%(secret_hash)s) WHERE {_IS_GOOD}"
+
+_FIND_SUBJECT: Final = """
+SELECT tenant_id, id, is_revoked, requests_per_second, requests_burst
+FROM api_subject_of(%(tenant_name)s, %(issuer)s, %(subject)s)
 """
 
 _FIND_SIDES: Final = """
@@ -163,22 +169,63 @@ class FoundSides:
     is_key_taken: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FoundSubject:
+    """What is on record of a subject of an issuer.
+
+    Parameters
+    ----------
+    api_key_id
+        ``None`` where it was never seen before.
+    """
+
+    tenant_id: TenantId
+    api_key_id: ApiKeyId | None
+    is_revoked: bool
+    rate: RateLimit | None
+
+
 class DirectStatements:
     """Single statements on one connection that commits each by itself."""
 
     def __init__(self, connection: TenantConnection) -> None:
         self._connection = connection
 
-    async def find_principal(self, secret_hash: bytes) -> Principal | None:
-        """Tell whom the key with a hash belongs to; ``None`` where it is unknown or revoked."""
-        cursor = await self._connection.execute(_FIND_PRINCIPAL, {"secret_hash": secret_hash})
-        row = await cursor.fetchone()
+    async def find_grant(self, secret_hash: bytes) -> Grant | None:
+        """Tell whom the key with a hash belongs to; ``None`` where it is not good.
+
+        Notes
+        -----
+        The present secret is looked for first, and alone where it is found: one statement for both
+        would cost every request, and is needed by the few that come during a rotation.
+        """
+        row = await self._one_unbound(_FIND_GRANT, {"secret_hash": secret_hash})
+        if row is None:
+            row = await self._one_unbound(_FIND_GRANT_IN_OVERLAP, {"secret_hash": secret_hash})
         if row is None:
             return None
-        return Principal(
+        return Grant(
             tenant_id=TenantId(row["tenant_id"]),
             api_key_id=ApiKeyId(row["id"]),
+            name=row["name"],
             scopes=frozenset(Scope(scope) for scope in row["scopes"]),
+            rate=rate_from(row),
+        )
+
+    async def find_subject(
+        self, tenant_name: str, issuer: str, subject: str
+    ) -> FoundSubject | None:
+        """Look up a subject of an issuer; ``None`` where there is no such tenant."""
+        row = await self._one_unbound(
+            _FIND_SUBJECT, {"tenant_name": tenant_name, "issuer": issuer, "subject": subject}
+        )
+        if row is None:
+            return None
+        return FoundSubject(
+            tenant_id=TenantId(row["tenant_id"]),
+            api_key_id=None if row["id"] is None else ApiKeyId(row["id"]),
+            is_revoked=bool(row["is_revoked"]),
+            rate=rate_from(row),
         )
 
     async def find_sides(
@@ -300,6 +347,11 @@ class DirectStatements:
             tenant_id, _FINALISE, {"tenant_id": tenant_id, "transfer_id": transfer_id}
         )
         return None if row is None else transfer_from(row)
+
+    async def _one_unbound(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
+        """Run a statement that sees nothing but what its function looks up."""
+        cursor = await self._connection.execute(statement, parameters)
+        return await cursor.fetchone()
 
     async def _one(
         self, tenant_id: TenantId, statement: str, parameters: Mapping[str, Any]

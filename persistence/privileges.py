@@ -48,7 +48,35 @@ SERVICE_RIGHTS: Final[Mapping[str, TableRights]] = MappingProxyType(
         "transfer_events": _APPEND_ONLY,
         "transfer_legs": _APPEND_ONLY,
         "transfer_operations": _APPEND_ONLY,
-        "api_keys": TableRights(("revoked_at",)),
+        "audit_log": _APPEND_ONLY,
+        "ledger_seals": _APPEND_ONLY,
+        "ledger_seal_segments": _APPEND_ONLY,
+        "ledger_proofs": TableRights(
+            (
+                "position",
+                "pass_began_at",
+                "examined",
+                "advanced_at",
+                "completed_at",
+                "completed_examined",
+                "remaining",
+            )
+        ),
+        "ledger_violations": TableRights(
+            ("message", "first_seen_at", "last_seen_at", "resolved_at")
+        ),
+        "api_keys": TableRights(
+            (
+                "prefix",
+                "secret_hash",
+                "previous_secret_hash",
+                "previous_expires_at",
+                "rotated_at",
+                "requests_per_second",
+                "requests_burst",
+                "revoked_at",
+            )
+        ),
         "accounts": TableRights(("metadata",)),
         "balances": TableRights(
             (
@@ -120,14 +148,28 @@ SERVICE_RIGHTS: Final[Mapping[str, TableRights]] = MappingProxyType(
 """A table that is not named here can be read and added to."""
 
 HIDDEN_COLUMNS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {"api_keys": frozenset({"secret_hash"})}
+    {"api_keys": frozenset({"secret_hash", "previous_secret_hash"})}
 )
 """What the reader does not see."""
 
-KEY_FUNCTION: Final = "api_key_of(bytea)"
-"""Finds a key by its hash before its tenant is known."""
+LOOK_UPS: Final = (
+    "api_key_of(bytea)",
+    "api_key_in_overlap_of(bytea)",
+    "api_subject_of(text, text, text)",
+)
+"""Functions that tell who calls, before the caller's tenant is known."""
 
-UNFENCED: Final = frozenset({"alembic_version"})
+VERSION_TABLE: Final = "alembic_version"
+
+UNFENCED: Final = frozenset(
+    {
+        VERSION_TABLE,
+        "ledger_seals",
+        "ledger_seal_segments",
+        "ledger_proofs",
+        "ledger_violations",
+    }
+)
 """Tables without a tenant, and so without row-level security."""
 
 
@@ -164,10 +206,10 @@ def _service_grants(connection: Connection, role: str) -> Iterator[str]:
     later = "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT"
     yield f"{later} SELECT, INSERT ON TABLES TO {role}"
     yield f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {role}"
-    if connection.scalar(text(f"SELECT to_regprocedure('{KEY_FUNCTION}')")) is not None:
-        yield f"GRANT EXECUTE ON FUNCTION {KEY_FUNCTION} TO {role}"
-    for table in sorted(UNFENCED):
-        yield f"REVOKE INSERT ON {table} FROM {role}"
+    for function in LOOK_UPS:
+        if connection.scalar(text(f"SELECT to_regprocedure('{function}')")) is not None:
+            yield f"GRANT EXECUTE ON FUNCTION {function} TO {role}"
+    yield f"REVOKE INSERT ON {VERSION_TABLE} FROM {role}"
     present = _present_tables(connection)
     for table, rights in SERVICE_RIGHTS.items():
         if table not in present:

@@ -14,6 +14,10 @@ from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
+from api.evidence.desk import EvidenceDesk
+from api.operator_desk import OperatorDesk
+from api.payload_desk import CodecSessions, PayloadDesk
+from api.rates import RateLimits, RateTable
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -22,35 +26,48 @@ from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.connection_limits import DatabaseLimits
 from persistence.database import Database
+from runtime.checkpoint_keys import read_checkpoint_key
+from runtime.issuer import open_issuer
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
 from runtime.temporal import (
     TASK_QUEUE,
-    connect,
+    connect_to,
     is_reachable,
     make_worker,
     set_up_temporal,
 )
+from runtime.temporal_access import TemporalAccess
+from runtime.worker_versions import deployment_of
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
+from services.audit import AuditService
+from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
 from services.endings import EndingService
+from services.evidence import EvidenceService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.limits import LimitService
 from services.operations import OperationService
+from services.operator_actions import OperatorActionService
 from services.outcomes import OutcomeBoard
 from services.reservations import ReservationService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.statements import StatementService
+from services.stuck import StuckService
 from services.transactions import TransactionService
 from services.transfer_requests import TransferRequestService
 from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
+from workflows.history import HistoryReader
+from workflows.operations_gateway import OperationsGateway
 from workflows.standing_order_schedules import StandingOrderSchedules
 
 CONNECTIONS: Final = DatabaseLimits().connections
@@ -63,6 +80,7 @@ class Services:
 
     database: Database
     access: AccessService
+    audit: AuditService
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
@@ -76,6 +94,8 @@ class Services:
     standing_order_runs: StandingOrderRunService
     batches: BatchService
     batch_posting: BatchPostingService
+    seals: SealService
+    proofs: LedgerProofService
 
 
 def make_services(
@@ -89,6 +109,7 @@ def make_services(
     return Services(
         database=database,
         access=AccessService(database),
+        audit=AuditService(database),
         accounts=AccountService(database),
         balances=balances,
         ledger=ledger,
@@ -116,6 +137,8 @@ def make_services(
         standing_order_runs=StandingOrderRunService(database),
         batches=BatchService(database),
         batch_posting=BatchPostingService(database),
+        seals=SealService(database),
+        proofs=LedgerProofService(database),
     )
 
 
@@ -145,12 +168,14 @@ async def open_services(
 
 @asynccontextmanager
 async def open_api(
-    settings: Settings, *, on_failure: Callable[[], None]
+    settings: Settings, *, rates: RateTable, on_failure: Callable[[], None]
 ) -> AsyncIterator[ApiContext]:
     """Give what the API's process works with, a worker beside it included.
 
     Parameters
     ----------
+    rates
+        Where the process counts against rate limits.
     on_failure
         Called where the worker fails for good: the process is to end, and to be started again.
 
@@ -162,10 +187,13 @@ async def open_api(
         At the end, what the worker failed of.
     """
     outcomes = OutcomeBoard()
-    async with open_services(
-        settings.connection_url, publish=outcomes.publish, limits=settings.database_limits
-    ) as services:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+    async with (
+        open_services(
+            settings.connection_url, publish=outcomes.publish, limits=settings.database_limits
+        ) as services,
+        open_issuer(settings) as verify_token,
+    ):
+        client = await connect_to(TemporalAccess.of(settings))
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         intake = TransferIntake(
@@ -175,8 +203,13 @@ async def open_api(
             outcomes=outcomes,
         )
         batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
+        control = OperationsGateway(client, task_queue=TASK_QUEUE)
+        stuck = StuckService(services.database, control)
         context = ApiContext(
+            authentication=AuthenticationService(services.database, verify_token),
+            rates=RateLimits(rates, failed_logins_per_minute=settings.api_failed_logins_per_minute),
             access=services.access,
+            audit=services.audit,
             accounts=services.accounts,
             balances=services.balances,
             ledger=services.ledger,
@@ -199,13 +232,29 @@ async def open_api(
             ),
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
+            stuck=stuck,
+            evidence=EvidenceDesk(EvidenceService(services.database), HistoryReader(client)),
+            operator_desk=OperatorDesk(
+                stuck=stuck,
+                actions=OperatorActionService(services.database),
+                transactions=services.transactions,
+                operations=services.operations,
+                gateway=gateway,
+                control=control,
+            ),
+            seals=services.seals,
+            proofs=services.proofs,
+            checkpoint_key=read_checkpoint_key(settings.checkpoint_key_file),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
+            payloads=PayloadDesk(client.data_converter.payload_codec),
+            codec_sessions=CodecSessions(ring) if (ring := settings.payload_key_ring) else None,
+            temporal_ui_url=settings.temporal_ui_url,
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        async with _running(_worker(client, services, gateway), on_failure):
+        async with _running(_worker(settings, client, services, gateway), on_failure):
             yield context
 
 
@@ -222,10 +271,10 @@ async def work_until_stopped(settings: Settings) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     async with open_services(settings.connection_url, limits=settings.database_limits) as services:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        client = await connect_to(TemporalAccess.of(settings))
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
-        async with _worker(client, services, gateway):
+        async with _worker(settings, client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
 
@@ -240,7 +289,9 @@ def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | Non
     )
 
 
-def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+def _worker(
+    settings: Settings, client: Client, services: Services, gateway: TransferGateway
+) -> Worker:
     return make_worker(
         client,
         transactions=services.transactions,
@@ -249,7 +300,9 @@ def _worker(client: Client, services: Services, gateway: TransferGateway) -> Wor
         standing_order_runs=services.standing_order_runs,
         batches=services.batches,
         batch_posting=services.batch_posting,
+        database=services.database,
         gateway=gateway,
+        deployment=deployment_of(settings),
     )
 
 

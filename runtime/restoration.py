@@ -22,7 +22,8 @@ from persistence.database import Database
 from persistence.tenancy import EVERY_TENANT
 from runtime.composition import Services, open_services
 from runtime.settings import Settings
-from runtime.temporal import TASK_QUEUE, connect
+from runtime.temporal import TASK_QUEUE, connect_to
+from runtime.temporal_access import TemporalAccess
 from workflows.gateway import ClosedTransfer, TransferGateway
 
 MARGIN: Final = timedelta(hours=1)
@@ -140,7 +141,7 @@ async def repeat_all(
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Services, TransferGateway]]:
     async with open_services(settings.connection_url) as services:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        client = await connect_to(TemporalAccess.of(settings))
         yield services, TransferGateway(client, task_queue=TASK_QUEUE)
 
 

@@ -23,23 +23,36 @@ from temporalio.client import (
     ScheduleSpec,
 )
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkflowRunner,
+)
 
 from activities.batches import BatchActivities
+from activities.ledger import LedgerCareActivities
 from activities.reconciliation import ReconciliationActivities
 from activities.resting import RestingActivities
 from activities.standing_orders import StandingOrderActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
-from runtime.payloads import DATA_CONVERTER
+from persistence.database import Database
+from runtime.temporal_access import TemporalAccess
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
+from services.idle_workflows import IdleWorkflowService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.operations import OperationService
+from services.orphan_holds import OrphanHoldService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.transactions import TransactionService
 from workflows.batch_gateway import BatchGateway
+from workflows.cancelling import WorkflowCanceller
 from workflows.gateway import TransferGateway
+from workflows.ledger_care import LedgerCareWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 from workflows.standing_order import (
@@ -57,6 +70,9 @@ CALL_RETRIES: Final = RetryConfig(max_interval_millis=500, max_elapsed_time_mill
 """How long a call is repeated before its failure is told: shorter than by default (10 s), since a
 request in flight keeps others out. Its client repeats it, as the server does a worker's task."""
 
+TRUST_WORDS: Final = ("certificate", "Certificate", "HandshakeFailure", "InvalidContentType")
+"""What the client's reports of a failed TLS handshake say."""
+
 REGISTRATION_SECONDS: Final = 30.0
 HEALTH_TIMEOUT: Final = timedelta(seconds=2)
 
@@ -67,33 +83,58 @@ LOCAL_ACTIVITY_SLOTS: Final = 20
 GRACEFUL_SHUTDOWN: Final = timedelta(seconds=10)
 """What a stopping worker gives its running activities."""
 
+WORKFLOWS: Final[Sequence[type]] = (
+    TransferWorkflow,
+    TransferBatchWorkflow,
+    ReconciliationWorkflow,
+    LedgerCareWorkflow,
+    StandingOrderWorkflow,
+    StandingOrderReconciliationWorkflow,
+)
+"""All that a worker runs."""
+
 RECONCILIATION_ID: Final = "reconcile-transfers"
 RECONCILIATION_INTERVAL: Final = timedelta(seconds=10)
+LEDGER_CARE_ID: Final = "care-for-ledger"
+LEDGER_CARE_INTERVAL: Final = timedelta(seconds=10)
 STANDING_ORDER_RECONCILIATION_ID: Final = "reconcile-standing-orders"
 STANDING_ORDER_RECONCILIATION_INTERVAL: Final = timedelta(seconds=30)
 
 
 async def connect(address: str, namespace: str) -> Client:
+    """Connect to a Temporal without TLS or keys, as ``connect_to`` does."""
+    return await connect_to(TemporalAccess(address=address, namespace=namespace))
+
+
+async def connect_to(access: TemporalAccess) -> Client:
     """Connect to Temporal, and wait a while for it where it is just starting.
 
     Raises
     ------
     TemporalUnavailable
-        It did not answer within ``CONNECT_SECONDS``.
+        It did not answer within ``CONNECT_SECONDS``, or no connection that both sides trust came
+        about; its cause tells more.
     """
     deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
     while True:
         try:
             return await Client.connect(
-                address,
-                namespace=namespace,
-                data_converter=DATA_CONVERTER,
+                access.address,
+                namespace=access.namespace,
+                data_converter=access.converter,
                 retry_config=CALL_RETRIES,
+                tls=access.tls,
+                api_key=access.api_key,
             )
         except RuntimeError as error:
-            if asyncio.get_running_loop().time() > deadline:
+            if asyncio.get_running_loop().time() > deadline or _is_about_trust(error):
                 raise TemporalUnavailable from error
         await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+
+
+def _is_about_trust(error: RuntimeError) -> bool:
+    """Tell whether a connection failed of certificates, which waiting does not mend."""
+    return any(word in str(error) for word in TRUST_WORDS)
 
 
 async def is_reachable(client: Client) -> bool:
@@ -112,9 +153,11 @@ def make_worker(
     standing_order_runs: StandingOrderRunService,
     batches: BatchService,
     batch_posting: BatchPostingService,
+    database: Database,
     gateway: TransferGateway,
     task_queue: str = TASK_QUEUE,
     workflow_runner: WorkflowRunner | None = None,
+    deployment: WorkerDeploymentConfig | None = None,
 ) -> Worker:
     """Make a worker for all workflows and activities.
 
@@ -123,6 +166,8 @@ def make_worker(
     workflow_runner
         Without a sandbox by default: workflow modules import only contracts and the domain, which
         import-linter holds, and the sandbox costs some milliseconds a workflow.
+    deployment
+        The version that the worker is of; none by default. See docs/deployment.md.
     """
     transfers = TransferActivities(transactions)
     resting = RestingActivities(transactions, operations)
@@ -143,16 +188,23 @@ def make_worker(
         start_batch=BatchGateway(client, task_queue=task_queue).start,
         carry_on=gateway.carry_on,
     )
+    care = LedgerCareActivities(
+        seals=SealService(database),
+        proofs=LedgerProofService(database),
+        orphan_holds=OrphanHoldService(database),
+        idle_workflows=IdleWorkflowService(
+            database,
+            transactions,
+            closed_status=gateway.closed_status,
+            open_workflow_ids=gateway.open_workflow_ids,
+            open_batch_workflow_ids=gateway.open_batch_workflow_ids,
+            cancel=WorkflowCanceller(client).cancel,
+        ),
+    )
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[
-            TransferWorkflow,
-            TransferBatchWorkflow,
-            ReconciliationWorkflow,
-            StandingOrderWorkflow,
-            StandingOrderReconciliationWorkflow,
-        ],
+        workflows=WORKFLOWS,
         activities=[
             transfers.reserve_funds,
             transfers.post_entries,
@@ -164,6 +216,9 @@ def make_worker(
             batch_steps.post_batch_chunks,
             batch_steps.stop_batch,
             reconciliation.resolve_abandoned_transfers,
+            care.seal_ledger,
+            care.resolve_leftovers,
+            care.prove_ledger_slices,
             orders.prepare_standing_order_run,
             orders.settle_standing_order_run,
             orders.reconcile_standing_orders,
@@ -173,6 +228,7 @@ def make_worker(
         max_concurrent_activities=ACTIVITY_SLOTS,
         max_concurrent_local_activities=LOCAL_ACTIVITY_SLOTS,
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        deployment_config=deployment,
         # What the SDK calls debugging: workflow code runs on the loop's own thread. See
         # docs/decisions/0011-workflows-on-the-loop.md.
         debug_mode=True,
@@ -247,6 +303,7 @@ async def ensure_reconciliation(client: Client, *, task_queue: str = TASK_QUEUE)
     """Create the schedules of the reconciliations, unless they are there."""
     for schedule_id, workflow, interval in (
         (RECONCILIATION_ID, ReconciliationWorkflow.run, RECONCILIATION_INTERVAL),
+        (LEDGER_CARE_ID, LedgerCareWorkflow.run, LEDGER_CARE_INTERVAL),
         (
             STANDING_ORDER_RECONCILIATION_ID,
             StandingOrderReconciliationWorkflow.run,

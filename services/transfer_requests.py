@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from domain.audit import Actor
 from domain.errors import (
     FieldProblem,
     IdempotencyKeyReused,
@@ -106,7 +107,12 @@ class TransferRequestService:
         return PreparedTransfer(order, earlier)
 
     async def prepare_reversal(
-        self, tenant_id: TenantId, request: ReversalRequest, *, requested_by: ApiKeyId | None = None
+        self,
+        tenant_id: TenantId,
+        request: ReversalRequest,
+        *,
+        requested_by: ApiKeyId | None = None,
+        actor: Actor | None = None,
     ) -> PreparedTransfer:
         """Check a request to take money back along a transfer, and find an earlier outcome.
 
@@ -168,9 +174,15 @@ class TransferRequestService:
                         for leg in original.more_legs
                     ),
                 ),
+                actor=actor,
             ),
             earlier,
         )
+
+    async def is_key_taken(self, tenant_id: TenantId, key: str) -> bool:
+        """Tell whether a key stands for anything, be it a transfer or not."""
+        async with self._database.reading(tenant_id) as unit_of_work:
+            return await unit_of_work.idempotency_keys.is_taken(tenant_id, key)
 
     async def _earlier(self, tenant_id: TenantId, key: str, fingerprint: bytes) -> Transfer:
         """Read the transfer of a key that is taken.

@@ -10,24 +10,45 @@ from alembic import op
 from migrations.guards import fence, remove_fence, set_timeouts, tables_of_tenants
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
-# Whose a key is, is asked before its tenant is known. By the hash of the whole key alone, so that
-# nothing can be listed through it.
-API_KEY_OF = """
-CREATE FUNCTION api_key_of(hash bytea) RETURNS SETOF api_keys
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
-AS $$ SELECT * FROM api_keys WHERE secret_hash = hash $$
-"""
+# Who calls, is asked before the caller's tenant is known. By the hash of the whole key alone, and
+# by all that names a subject, so that nothing can be listed through them.
+LOOK_UPS = {
+    "api_key_of": (
+        "(hash bytea) RETURNS SETOF api_keys",
+        "SELECT * FROM api_keys WHERE secret_hash = hash",
+    ),
+    "api_key_in_overlap_of": (
+        "(hash bytea) RETURNS SETOF api_keys",
+        "SELECT * FROM api_keys WHERE previous_secret_hash = hash AND previous_expires_at > now()",
+    ),
+    "api_subject_of": (
+        (
+            "(tenant_name text, key_issuer text, key_subject text) RETURNS TABLE (tenant_id uuid,"
+            " id uuid, is_revoked boolean, requests_per_second integer, requests_burst integer)"
+        ),
+        (
+            "SELECT tenant.id, key.id, key.revoked_at IS NOT NULL, key.requests_per_second,"
+            " key.requests_burst FROM tenants AS tenant LEFT JOIN"
+            " api_keys AS key ON key.tenant_id = tenant.id AND key.issuer = key_issuer"
+            " AND key.subject = key_subject WHERE tenant.name = tenant_name"
+        ),
+    ),
+}
 
 
 def upgrade() -> None:
     """Bring the schema up to this revision."""
     set_timeouts()
-    op.execute(API_KEY_OF)
-    op.execute("REVOKE EXECUTE ON FUNCTION api_key_of(bytea) FROM PUBLIC")
+    for name, (signature, body) in LOOK_UPS.items():
+        op.execute(
+            f"CREATE FUNCTION {name}{signature} LANGUAGE sql STABLE SECURITY DEFINER"
+            f" SET search_path = pg_catalog, public, pg_temp AS $$ {body} $$"
+        )
+        op.execute(f"REVOKE EXECUTE ON FUNCTION {name} FROM PUBLIC")
     for table in tables_of_tenants():
         fence(table)
 
@@ -37,4 +58,5 @@ def downgrade() -> None:
     set_timeouts()
     for table in tables_of_tenants():
         remove_fence(table)
-    op.execute("DROP FUNCTION api_key_of(bytea)")
+    for name in LOOK_UPS:
+        op.execute(f"DROP FUNCTION {name}")

@@ -31,11 +31,13 @@ from tests.support.ledger_rows import (
 from tests.support.postgres import PostgresServer
 
 TABLES = sorted(metadata.tables)
+FENCED_TABLES = [table for table in TABLES if table not in UNFENCED]
 # It is empty whenever a transaction has ended.
-LASTING_TABLES = [table for table in TABLES if table != "unbalanced_postings"]
+LASTING_TABLES = [table for table in FENCED_TABLES if table != "unbalanced_postings"]
 TENANTS_TABLES = [table for table in LASTING_TABLES if table != "tenants"]
 HISTORY = [table for table, rights in SERVICE_RIGHTS.items() if not rights.changes]
 NOBODYS_TENANT = UUID(int=77)
+SUBJECT = UUID(int=6)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,7 +163,7 @@ async def test_every_table_of_the_catalogue_is_behind_the_fence(owner_url: str) 
         }
     for table in UNFENCED:
         assert tables.pop(table) == (False, False)
-    assert tables == dict.fromkeys(metadata.tables, (True, True))
+    assert tables == dict.fromkeys(FENCED_TABLES, (True, True))
 
 
 def test_every_table_says_what_the_service_may_do_with_it() -> None:
@@ -174,7 +176,8 @@ def test_every_table_says_what_the_service_may_do_with_it() -> None:
 async def test_the_service_cannot_alter_history(
     postgres: PostgresServer, owner_url: str, table: str
 ) -> None:
-    column = "tenant_id" if "tenant_id" in metadata.tables[table].c else "id"
+    columns = metadata.tables[table].c
+    column = "tenant_id" if "tenant_id" in columns else next(iter(columns)).name
     async with service(postgres, owner_url) as connection:
         await refused(connection, f"UPDATE {table} SET {column} = {column}")  # noqa: S608
         await refused(connection, f"TRUNCATE {table}")
@@ -248,7 +251,8 @@ async def test_the_reader_sees_all_but_keys_and_changes_nothing(
         found = await connection.execute("SELECT count(*) > 0 FROM ledger_entries")
         assert await found.fetchone() == (True,)
         await connection.execute("SELECT name FROM api_keys")
-        await refused(connection, "SELECT secret_hash FROM api_keys")
+        for column in ("secret_hash", "previous_secret_hash"):
+            await refused(connection, f"SELECT {column} FROM api_keys")  # noqa: S608
         await connection.execute("SET default_transaction_read_only = off")
         for table in TABLES:
             await refused(connection, f"DELETE FROM {table}")  # noqa: S608
@@ -263,6 +267,34 @@ async def test_a_key_is_found_by_its_hash_before_its_tenant_is_known(
         assert await found.fetchall() == [(TENANT,)]
         found = await connection.execute("SELECT tenant_id FROM api_key_of(%s)", [b"\x09" * 32])
         assert await found.fetchall() == []
+
+
+async def test_a_rotated_key_and_a_subject_are_found_before_their_tenant_is_known(
+    postgres: PostgresServer, owner_url: str
+) -> None:
+    previous = b"\x04" * 32
+    async with (
+        await AsyncConnection.connect(owner_url, autocommit=True) as owner,
+        await AsyncConnection.connect(postgres.as_service(owner_url), autocommit=True) as caller,
+    ):
+        for end, tenants in (("2000-01-01", []), ("2100-01-01", [(TENANT,)])):
+            await owner.execute(
+                "UPDATE api_keys SET previous_expires_at = %s WHERE previous_secret_hash = %s",
+                [end, previous],
+            )
+            found = await caller.execute(
+                "SELECT tenant_id FROM api_key_in_overlap_of(%s)", [previous]
+            )
+            assert await found.fetchall() == tenants
+        for asked, answer in (
+            (("one", "https://issuer", "ada"), [(TENANT, SUBJECT)]),
+            (("one", "https://issuer", "bob"), [(TENANT, None)]),
+            (("nobody", "https://issuer", "ada"), []),
+        ):
+            found = await caller.execute(
+                "SELECT tenant_id, id FROM api_subject_of(%s, %s, %s)", asked
+            )
+            assert await found.fetchall() == answer
 
 
 async def test_connections_that_serve_tenants_in_turn_never_mix_them(

@@ -16,6 +16,7 @@ from persistence.database import Database
 from runtime.composition import make_services
 from runtime.settings import Settings
 from runtime.startup import startup_problem
+from services.authentication import AuthenticationService
 from tests.support.command import Command
 from tests.support.postgres import PostgresServer
 from tests.support.tls import tls_postgres
@@ -64,7 +65,7 @@ async def use(settings: Settings) -> None:
     try:
         access = make_services(database).access
         _, secret = await access.create_key(tenant_name="tls", name="test", scopes=frozenset(Scope))
-        await access.authenticate(secret)
+        await AuthenticationService(database).authenticate(secret)
     finally:
         await database.close()
 

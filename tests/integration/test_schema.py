@@ -65,6 +65,7 @@ APPEND_ONLY = (
     "idempotency_keys",
     "transfer_legs",
     "transfer_operations",
+    "audit_log",
 )
 
 
@@ -120,6 +121,24 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "api_keys_tenant": ("api_keys", {"tenant_id": NOBODY}),
     "api_keys_secret_hash": ("api_keys", {"secret_hash": DIGEST}),
     "api_keys_secret_hash_length": ("api_keys", {"secret_hash": b"short"}),
+    "api_keys_previous_secret_hash": ("api_keys", {"previous_secret_hash": b"\x04" * 32}),
+    "api_keys_subject": (
+        "api_keys",
+        {
+            "secret_hash": None,
+            "previous_secret_hash": None,
+            "previous_expires_at": None,
+            "issuer": "https://issuer",
+            "subject": "ada",
+        },
+    ),
+    "api_keys_identity": ("api_keys", {"issuer": "https://issuer", "subject": "bob"}),
+    "api_keys_rotation": ("api_keys", {"previous_expires_at": None}),
+    "api_keys_rate": ("api_keys", {"requests_per_second": 0}),
+    "audit_log_tenant": ("audit_log", {"tenant_id": NOBODY}),
+    "audit_log_actor_known": ("audit_log", {"actor_kind": "nobody"}),
+    "audit_log_action_shape": ("audit_log", {"action": "Freeze!"}),
+    "audit_log_details_object": ("audit_log", {"details": Jsonb([])}),
     "users_pkey": ("users", {"id": USER}),
     "users_tenant": ("users", {"tenant_id": NOBODY}),
     "users_external_id": ("users", {"external_id": "ada"}),
@@ -258,8 +277,24 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "account_usage_pkey": ("account_usage", {"day": "2026-01-01"}),
     "account_usage_limits": ("account_usage", {"account_id": BOB}),
     "account_usage_not_negative": ("account_usage", {"used_minor": -1}),
+    "ledger_seals_pkey": ("ledger_seals", {"number": 1}),
+    "ledger_seals_previous": ("ledger_seals", {"previous_hash": bytes(32)}),
+    "ledger_seals_number_positive": ("ledger_seals", {"number": 0}),
+    "ledger_seals_counted": ("ledger_seals", {"position": 0}),
+    "ledger_seals_hash_length": ("ledger_seals", {"root": b"short"}),
+    "ledger_seal_segments_pkey": ("ledger_seal_segments", {"account_id": ALICE}),
+    "ledger_seal_segments_of_seal": (
+        "ledger_seal_segments",
+        {"account_id": ALICE, "first_sequence": 2, "last_sequence": 2},
+    ),
+    "ledger_seal_segments_records": ("ledger_seal_segments", {"last_sequence": 2}),
+    "ledger_seal_segments_digest_length": ("ledger_seal_segments", {"digest": b"short"}),
+    "ledger_proofs_pkey": ("ledger_proofs", {"name": "accounts"}),
+    "ledger_violations_pkey": ("ledger_violations", {"subject": "account a"}),
 }
 FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
+    ("api_keys_identity", "api_keys", {"secret_hash": None}),
+    ("api_keys_rate", "api_keys", {"requests_burst": None}),
     ("transfers_destination", "transfers", {"currency": "USD"}),
     ("transfers_captured_range", "transfers", {"captured_minor": -1}),
     ("transfers_approval_whole", "transfers", {"approval_deadline_at": NOW}),
@@ -315,7 +350,11 @@ TRIGGERED = {
     "transfers_batch",
 }
 IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"} | {
-    "standing_orders_of_tenant"
+    "standing_orders_of_tenant",
+    # The database alone gives a record its number.
+    "audit_log_pkey",
+    # Judged at commit: the seal is written behind its segments.
+    "ledger_seal_segments_seal",
 }
 
 
@@ -347,6 +386,12 @@ CHANGES_OF_HISTORY = [
         "TRUNCATE {} CASCADE",
     )
 ] + [
+    ("UPDATE ledger_seals SET hash = hash", "ledger_seals_append_only"),
+    ("DELETE FROM ledger_seals", "ledger_seals_append_only"),
+    ("TRUNCATE ledger_seals CASCADE", "ledger_seals_append_only"),
+    ("UPDATE ledger_seal_segments SET digest = digest", "ledger_seal_segments_append_only"),
+    ("DELETE FROM ledger_seal_segments", "ledger_seal_segments_append_only"),
+    ("TRUNCATE ledger_seal_segments", "ledger_seal_segments_append_only"),
     ("UPDATE transfers SET description = 'x' WHERE state = 'SUCCESS'", "transfers_final"),
     ("DELETE FROM transfers WHERE state = 'PROCESSING'", "transfers_kept"),
     ("DELETE FROM transfers", "transfers_kept"),

@@ -13,9 +13,12 @@ OWN_VARIABLES = (
     "DATABASE_",
     "MIGRATION_DATABASE_",
     "ADMIN_DATABASE_",
+    "PAYLOAD_",
     "TEMPORAL_",
+    "WORKER_",
     "TRANSFERS_",
     "API_",
+    "OIDC_",
     "COLUMNS",
     "LINES",
 )

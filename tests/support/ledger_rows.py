@@ -202,6 +202,77 @@ def _run(scheduled_at: str, **changes: Any) -> Row:
     }
 
 
+def _rotated_key(key_id: UUID, *, secret: int, previous: int) -> Row:
+    return {
+        "id": key_id,
+        "tenant_id": TENANT,
+        "name": "key",
+        "prefix": "trf_",
+        "secret_hash": bytes([secret]) * 32,
+        "scopes": ["users:read"],
+        "previous_secret_hash": bytes([previous]) * 32,
+        "previous_expires_at": NOW,
+        "issuer": None,
+        "subject": None,
+        "requests_per_second": 1,
+        "requests_burst": 1,
+    }
+
+
+def _change() -> Row:
+    return {
+        "tenant_id": TENANT,
+        "actor_kind": "api_key",
+        "actor_name": "key",
+        "action": "account.freeze",
+        "subject_type": "account",
+        "subject_id": str(ALICE),
+        "details": Jsonb({}),
+    }
+
+
+SEALED_AT = "2026-01-02T00:00:00Z"
+
+
+def _seal(seal_number: int, previous: bytes, digest: bytes) -> Row:
+    return {
+        "number": seal_number,
+        "previous_hash": previous,
+        "root": DIGEST,
+        "segments": 1,
+        "entries": 1,
+        "position": seal_number,
+        "sealed_at": SEALED_AT,
+        "hash": digest,
+    }
+
+
+def _segment(seal_number: int, account_id: UUID) -> Row:
+    return {
+        "seal_number": seal_number,
+        "account_id": account_id,
+        "first_sequence": 1,
+        "last_sequence": 1,
+        "records": bytes(80),
+        "digest": DIGEST,
+    }
+
+
+def _proof(name: str) -> Row:
+    return {"name": name, "pass_began_at": NOW, "advanced_at": NOW}
+
+
+def _violation(subject: str) -> Row:
+    return {
+        "proof": "accounts",
+        "invariant": 2,
+        "subject": subject,
+        "message": "is off",
+        "first_seen_at": NOW,
+        "last_seen_at": NOW,
+    }
+
+
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
 
 # A deposit of 100 to Alice that is done, and 40 held for Bob.
@@ -282,6 +353,24 @@ LEDGER: list[tuple[str, Row]] = [
     ("approval_rules", _rule(RULE, 1_000)),
     ("account_limits", {"account_id": ALICE, "tenant_id": TENANT, "per_day_minor": 10}),
     ("account_usage", _usage("2026-01-01")),
+    (
+        "api_keys",
+        {
+            "id": UUID(int=6),
+            "tenant_id": TENANT,
+            "name": "subject",
+            "prefix": "",
+            "scopes": [],
+            "issuer": "https://issuer",
+            "subject": "ada",
+        },
+    ),
+    ("api_keys", _rotated_key(UUID(int=7), secret=3, previous=4)),
+    ("audit_log", _change()),
+    ("ledger_seals", _seal(1, bytes(32), DIGEST)),
+    ("ledger_seal_segments", _segment(1, ALICE)),
+    ("ledger_proofs", _proof("accounts")),
+    ("ledger_violations", _violation("account a")),
 ]
 ENTRIES: list[Row] = [
     entry(ALICES_ENTRY, ALICE, 1),
@@ -291,14 +380,7 @@ ENTRIES: list[Row] = [
 # One further row a table that the ledger above takes.
 RIGHT_ROWS: Mapping[str, Row] = {
     "tenants": {"id": NEW, "name": "three"},
-    "api_keys": {
-        "id": NEW,
-        "tenant_id": TENANT,
-        "name": "key",
-        "prefix": "trf_",
-        "secret_hash": b"\x02" * 32,
-        "scopes": ["users:read"],
-    },
+    "api_keys": _rotated_key(NEW, secret=5, previous=6),
     "users": {"id": NEW, "tenant_id": TENANT, "name": "Bob", "external_id": "bob"},
     "accounts": _account(NEW, 9, external_id="new"),
     "balances": _balance(EMPTY),
@@ -323,6 +405,11 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "approval_rules": _rule(NEW, 2_000),
     "account_limits": {"account_id": BOB, "tenant_id": TENANT, "per_day_minor": 10},
     "account_usage": _usage("2026-01-02"),
+    "audit_log": _change(),
+    "ledger_seals": _seal(2, DIGEST, b"\x02" * 32),
+    "ledger_seal_segments": _segment(1, SETTLEMENT),
+    "ledger_proofs": _proof("entries"),
+    "ledger_violations": _violation("account b"),
 }
 
 

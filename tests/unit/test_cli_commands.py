@@ -10,17 +10,20 @@ from runtime.local_errors import MissingServerError
 
 COMMANDS = (
     *("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import"),
-    *("capture", "extend", "cancel", "reverse", "approve", "reject"),
+    *("capture", "extend", "cancel", "reverse", "approve", "reject", "audit"),
+    *("stuck", "evidence"),
 )
 SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {
-    "keys": ("create", "list", "revoke"),
+    "keys": ("create", "list", "rotate", "limit", "revoke"),
+    "checkpoints": ("keygen", "export", "verify"),
     "users": ("create", "list"),
-    "accounts": ("create", "list", "statement"),
+    "accounts": ("create", "list", "statement", "freeze", "unfreeze", "close"),
     "approvals": ("list",),
     "rules": ("create", "list", "retire"),
     "limits": ("show", "set", "clear"),
     "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
+    "operate": ("retry", "pause", "resume", "cancel", "resolve", "restart"),
     "batches": ("create", "show", "list", "rows", "result", "cancel"),
 }
 

@@ -25,6 +25,7 @@ PASSWORDS = [
     "LEDGER_SERVICE_PASSWORD",
     "TEMPORAL_DB_PASSWORD",
 ]
+KEYS = "PAYLOAD_KEYS"
 COMMAND_TIMEOUT_SECONDS = 60
 
 # ${NAME} with what may follow the name: `:-default`, `:?message`. $$ is a dollar of the shell's.
@@ -110,7 +111,7 @@ def test_compose_accepts_the_file_once_the_passwords_are_filled_in(tmp_path: Pat
     passwords = {name: f"secret-of-{name.lower()}" for name in PASSWORDS}
     service = passwords["LEDGER_SERVICE_PASSWORD"]
 
-    result = compose_config(tmp_path, **passwords)
+    result = compose_config(tmp_path, **passwords, **{KEYS: "k1:x"})
 
     assert result.returncode == 0, result.stderr
     assert f"postgresql://transfers_service:{service}@ledger-db:5432/ledger" in result.stdout
@@ -120,7 +121,7 @@ def test_compose_accepts_the_file_once_the_passwords_are_filled_in(tmp_path: Pat
 def test_compose_refuses_an_empty_password_and_tells_how_to_make_one(
     tmp_path: Path, missing: str
 ) -> None:
-    passwords = dict.fromkeys(PASSWORDS, "secret") | {missing: ""}
+    passwords = dict.fromkeys([*PASSWORDS, "PAYLOAD_KEYS"], "secret") | {missing: ""}
 
     result = compose_config(tmp_path, **passwords)
 
@@ -165,6 +166,18 @@ def test_the_defaults_of_the_compose_file_are_those_of_the_example() -> None:
     assert {match["name"]: match["text"] for match in defaults} == {
         match["name"]: settings[match["name"]] for match in defaults
     }
+
+
+def test_compose_does_not_start_without_keys_for_payloads() -> None:
+    [kind] = {match["kind"] for match in VARIABLE.finditer(COMPOSE) if match["name"] == KEYS}
+
+    assert kind == "?"
+    assert settings_of_example()[KEYS] == ""
+
+
+def test_temporals_ui_gets_payloads_in_clear_from_the_api() -> None:
+    assert 'TEMPORAL_CODEC_ENDPOINT: "${API_URL:-http://127.0.0.1:8080}/codec"' in COMPOSE
+    assert 'TEMPORAL_CODEC_INCLUDE_CREDENTIALS: "true"' in COMPOSE
 
 
 def test_ports_are_published_on_loopback_alone() -> None:
