@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api.admission import Admission, AdmissionLimits
+from api.console.app import add_console
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
@@ -65,6 +66,7 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         service,
     ):
         app.include_router(module.router)
+    add_console(app)
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.
     app.add_middleware(Admission, limits=limits)

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
+from api.console.desk import ConsoleDesk
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -57,6 +58,7 @@ class ApiContext:
     standing_orders: StandingOrderDesk
     batches: BatchService
     batch_intake: BatchIntake
+    console: ConsoleDesk
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

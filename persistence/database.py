@@ -21,12 +21,15 @@ from persistence.audit import AuditRepository
 from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
+from persistence.console_sessions import ConsoleSessionRepository
 from persistence.direct import DirectStatements
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
+from persistence.labels import LabelRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
+from persistence.overview import OverviewRepository
 from persistence.standing_orders import StandingOrderRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
@@ -87,6 +90,9 @@ class UnitOfWork:
         self.standing_orders = StandingOrderRepository(connection)
         self.batches = BatchRepository(connection)
         self.audit = AuditRepository(connection)
+        self.console_sessions = ConsoleSessionRepository(connection)
+        self.labels = LabelRepository(connection)
+        self.overview = OverviewRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
+from api.console.desk import ConsoleDesk
 from api.context import ApiContext, Readiness
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
@@ -37,17 +38,20 @@ from services.audit import AuditService
 from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
+from services.console_sessions import ConsoleSessionService
 from services.endings import EndingService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.limits import LimitService
 from services.operations import OperationService
 from services.outcomes import OutcomeBoard
+from services.overview import OverviewService
 from services.reservations import ReservationService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.statements import StatementService
 from services.transactions import TransactionService
+from services.transfer_details import TransferDetailService
 from services.transfer_requests import TransferRequestService
 from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
@@ -199,6 +203,11 @@ async def open_api(
             ),
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
+            console=ConsoleDesk(
+                sessions=ConsoleSessionService(services.database, services.access),
+                overview=OverviewService(services.database),
+                details=TransferDetailService(services.database),
+            ),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
