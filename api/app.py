@@ -16,6 +16,8 @@ from api.routes import (
     accounts,
     approval_rules,
     audit_log,
+    evidence,
+    operators,
     service,
     standing_orders,
     statements,
@@ -63,6 +65,8 @@ def create_app(context: ApiContext, limits: AdmissionLimits) -> FastAPI:
         approval_rules,
         account_limits,
         audit_log,
+        evidence,
+        operators,
         service,
     ):
         app.include_router(module.router)

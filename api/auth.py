@@ -48,3 +48,8 @@ TransfersApprover = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_APP
 RulesWriter = Annotated[Principal, Depends(_with_scope(Scope.RULES_WRITE))]
 AuditReader = Annotated[Principal, Depends(_with_scope(Scope.AUDIT_READ, Scope.OPERATIONS_READ))]
 TransfersWriter = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_WRITE))]
+EvidenceReader = Annotated[
+    Principal, Depends(_with_scope(Scope.TRANSFERS_READ, Scope.OPERATIONS_READ))
+]
+OperationsReader = Annotated[Principal, Depends(_with_scope(Scope.OPERATIONS_READ))]
+OperationsWriter = Annotated[Principal, Depends(_with_scope(Scope.OPERATIONS_WRITE))]

@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
 from api.console.desk import ConsoleDesk
+from api.evidence.desk import EvidenceDesk
+from api.operator_desk import OperatorDesk
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -20,6 +22,7 @@ from services.balances import BalanceService
 from services.batches import BatchService
 from services.ledger import LedgerService
 from services.limits import LimitService
+from services.stuck import StuckService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 
@@ -59,6 +62,9 @@ class ApiContext:
     batches: BatchService
     batch_intake: BatchIntake
     console: ConsoleDesk
+    stuck: StuckService
+    evidence: EvidenceDesk
+    operator_desk: OperatorDesk
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

@@ -23,6 +23,7 @@ from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
 from persistence.console_sessions import ConsoleSessionRepository
 from persistence.direct import DirectStatements
+from persistence.evidence import EvidenceRepository
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.labels import LabelRepository
@@ -31,6 +32,7 @@ from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
 from persistence.overview import OverviewRepository
 from persistence.standing_orders import StandingOrderRepository
+from persistence.stuck import StuckRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
@@ -93,6 +95,8 @@ class UnitOfWork:
         self.console_sessions = ConsoleSessionRepository(connection)
         self.labels = LabelRepository(connection)
         self.overview = OverviewRepository(connection)
+        self.stuck = StuckRepository(connection)
+        self.evidence = EvidenceRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

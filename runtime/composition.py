@@ -15,6 +15,8 @@ from temporalio.worker import Worker
 from api.batch_intake import BatchIntake
 from api.console.desk import ConsoleDesk
 from api.context import ApiContext, Readiness
+from api.evidence.desk import EvidenceDesk
+from api.operator_desk import OperatorDesk
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -40,21 +42,26 @@ from services.batch_posting import BatchPostingService
 from services.batches import BatchService
 from services.console_sessions import ConsoleSessionService
 from services.endings import EndingService
+from services.evidence import EvidenceService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.limits import LimitService
 from services.operations import OperationService
+from services.operator_actions import OperatorActionService
 from services.outcomes import OutcomeBoard
 from services.overview import OverviewService
 from services.reservations import ReservationService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.statements import StatementService
+from services.stuck import StuckService
 from services.transactions import TransactionService
 from services.transfer_details import TransferDetailService
 from services.transfer_requests import TransferRequestService
 from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
+from workflows.history import HistoryReader
+from workflows.operations_gateway import OperationsGateway
 from workflows.standing_order_schedules import StandingOrderSchedules
 
 CONNECTIONS: Final = DatabaseLimits().connections
@@ -178,6 +185,8 @@ async def open_api(
             outcomes=outcomes,
         )
         batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
+        control = OperationsGateway(client, task_queue=TASK_QUEUE)
+        stuck = StuckService(services.database, control)
         context = ApiContext(
             access=services.access,
             audit=services.audit,
@@ -207,6 +216,16 @@ async def open_api(
                 sessions=ConsoleSessionService(services.database, services.access),
                 overview=OverviewService(services.database),
                 details=TransferDetailService(services.database),
+            ),
+            stuck=stuck,
+            evidence=EvidenceDesk(EvidenceService(services.database), HistoryReader(client)),
+            operator_desk=OperatorDesk(
+                stuck=stuck,
+                actions=OperatorActionService(services.database),
+                transactions=services.transactions,
+                operations=services.operations,
+                gateway=gateway,
+                control=control,
             ),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
