@@ -16,6 +16,7 @@ from api.console.routes import (
     overview,
     session,
     standing_orders,
+    stuck,
     transfers,
 )
 from api.console.routing import console_router, error_page
@@ -24,6 +25,7 @@ _PAGES: Final = (
     session,
     overview,
     transfers,
+    stuck,
     approvals,
     batches,
     standing_orders,

@@ -60,6 +60,7 @@ class Section:
 SECTIONS: Final = (
     Section("Overview", f"{PREFIX}/overview", (Scope.TRANSFERS_READ,)),
     Section("Transfers", f"{PREFIX}/transfers", (Scope.TRANSFERS_READ,)),
+    Section("Stuck", f"{PREFIX}/stuck", (Scope.OPERATIONS_READ,)),
     Section("Approvals", f"{PREFIX}/approvals", (Scope.TRANSFERS_READ,)),
     Section("Batches", f"{PREFIX}/batches", (Scope.TRANSFERS_READ,)),
     Section("Standing orders", f"{PREFIX}/standing-orders", (Scope.TRANSFERS_READ,)),

@@ -16,6 +16,7 @@ from tests.support.console_data import Business, make_business
 from tests.support.console_pages import pages_of
 from tests.support.served import locked_balance
 from tests.support.stack import Stack
+from tests.support.stuck import FAILURE, broken_posting, promised, until_stuck
 from tests.support.tenants import TenantMaker
 
 PROGRESS_MILLISECONDS = 30_000
@@ -175,3 +176,29 @@ async def test_every_page_is_accessible_and_fits_wide_and_narrow_screens(
                 assert (name, await grave_violations(page)) == (name, [])
                 overflow = "document.documentElement.scrollWidth - innerWidth"
                 assert (name, await page.evaluate(overflow)) == (name, 0)
+
+
+async def test_an_operator_finds_a_stuck_transfer_reads_why_retries_it_and_sees_it_succeed(
+    page: Page, tenant: Client, stack: Stack
+) -> None:
+    source, destination = await tenant.account(balance=1_000), await tenant.account()
+    await log_in(page, tenant.api_url, tenant.api_key)
+    async with broken_posting(stack.database_url, destination) as posting:
+        transfer = await promised(tenant, source, destination)
+        await until_stuck(tenant, transfer["id"], "activity_failing")
+        await page.get_by_role("link", name="Stuck", exact=True).click()
+        row_of_it = page.locator(f"#stuck-{transfer['id']}")
+        await expect(row_of_it).to_contain_text("Activity failing")
+        await expect(row_of_it).to_contain_text(FAILURE)
+        await row_of_it.get_by_role("link", name=transfer["idempotency_key"]).click()
+        panel = page.locator("#judgement-panel")
+        await expect(panel).to_contain_text("Its step post_entries fails again and again")
+        await posting.mend()
+    await panel.get_by_label("Reason").fill("The disk has space again")
+    await panel.get_by_role("button", name="Retry").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("what would happen")
+    await expect(page.get_by_text("is tried again at once")).to_be_visible()
+    await page.get_by_role("button", name="Retry").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Succeeded")
+    await expect(page.get_by_text("The disk has space again")).to_be_visible()
+    assert await tenant.posted(destination["id"]) == 600

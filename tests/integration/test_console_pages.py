@@ -11,6 +11,7 @@ from tests.support.api import Client, Json
 from tests.support.batches import row, run_batch
 from tests.support.console import ConsoleClient, console_of
 from tests.support.standing_orders import make_order
+from tests.support.tenants import TenantMaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,3 +255,38 @@ async def test_the_consoles_files_are_its_own(tenant: Client) -> None:
             response = await console.http.get(f"/static/{name}")
             assert response.status_code == 200
             assert "http://" not in response.text.replace("http://www.w3.org/", "")
+
+
+async def test_an_operator_revokes_a_key_with_a_reason(
+    scene: Scene, make_tenant: TenantMaker
+) -> None:
+    other = await make_tenant(scene.tenant.record.tenant_name)
+    path = f"/api-keys/{other.record.id}/revoke"
+    await scene.console.send(path, page="/api-keys")
+    assert "reason: must have" in await scene.console.page("/api-keys")
+    await scene.console.send(path, page="/api-keys", reason="It was in a chat")
+    assert "Revoked" in await scene.console.page("/api-keys")
+    assert (await other.call("GET", "/accounts")).status_code == 401
+    assert "It was in a chat" in await scene.console.page("/audit-log?action=api_key.revoke")
+    stranger = await make_tenant()
+    path = f"/api-keys/{stranger.record.id}/revoke"
+    response = await scene.console.send(path, page="/api-keys", reason="not mine")
+    assert response.status_code == 404
+
+
+async def test_what_people_do_stands_in_the_audit_log_with_its_reason(scene: Scene) -> None:
+    path = f"/accounts/{scene.source['id']}"
+    await scene.console.send(f"{path}/freeze", page=path, reason="Card was stolen")
+    page = await scene.console.page(f"/audit-log?subject={scene.source['id']}")
+    assert "Account freeze" in page
+    assert "Card was stolen" in page
+    assert "operator" in page
+    assert "Console session begin" in await scene.console.page("/audit-log")
+
+
+async def test_the_evidence_of_a_transfer_is_downloaded(scene: Scene) -> None:
+    path = f"/transfers/{scene.tagged['id']}/evidence"
+    response = await scene.console.http.get(f"{path}?format=json")
+    assert response.status_code == 200
+    assert scene.tagged["fingerprint"] in response.text
+    assert (await scene.console.http.get(path)).content.startswith(b"%PDF")

@@ -1,8 +1,9 @@
 """Transfers: the search, and one in detail."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 
 from api.console.pages import LIVE_SECONDS, PREFIX, fragment, go, page
 from api.console.routing import console_router
@@ -10,9 +11,11 @@ from api.console.search import STAGES_OFFERED, Search, read_search
 from api.console.visitors import TransfersVisitor, Visitor
 from api.context import ApiContext, Context
 from api.parameters import PAGE_SIZE, Cursor, TransferInPath
+from api.responses import answer
 from domain.access import Scope
 from domain.audit import AuditRecord
 from domain.errors import AccountNotFound, TemporalUnavailable, TransferNotFound
+from domain.evidence import EvidenceFormat
 from domain.ids import AccountId
 from domain.pages import Page
 from domain.states import ProcessState
@@ -80,6 +83,7 @@ async def transfer_page(
         transfer=details.transfer,
         labels=details.labels,
         audit=await _audit(context, visitor, details.transfer),
+        evidence_formats=list(EvidenceFormat),
     )
 
 
@@ -95,6 +99,22 @@ async def workflow_part(
         return fragment("workflow.html", transfer=found, live=None, url=None, error=error.message)
     url = context.workflow_url(found.workflow_id, live.run_id) if live else None
     return fragment("workflow.html", transfer=found, live=live, url=url, error=None)
+
+
+@router.get("/transfers/{transfer}/evidence")
+async def evidence(
+    context: Context,
+    visitor: TransfersVisitor,
+    transfer: TransferInPath,
+    format_: Annotated[EvidenceFormat, Query(alias="format")] = EvidenceFormat.PDF,
+) -> Response:
+    """Give all that is on record of a transfer, in one document to be kept."""
+    view = await context.evidence.gather(transfer, tenant_id=visitor.tenant_id)
+    name = f'attachment; filename="evidence-{transfer}.{format_}"'
+    headers = {"Cache-Control": "no-store", "Content-Disposition": name}
+    if format_ is EvidenceFormat.JSON:
+        return answer(view, headers=headers)
+    return Response(await context.evidence.pdf(view), media_type="application/pdf", headers=headers)
 
 
 async def _audit(

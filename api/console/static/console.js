@@ -8,6 +8,7 @@ const SECOND = 1, MINUTE = 60, HOUR = 3600, DAY = 86400;
 function isBusy(region) {
   if (document.hidden) return true;
   if (region.querySelector("details.action[open]")) return true;
+  if (region.querySelector("input[type=checkbox]:checked")) return true;
   const focused = document.activeElement;
   return region.contains(focused) && focused.matches("input, textarea, select");
 }
