@@ -354,8 +354,9 @@ transfers: Final = Table(
     # Partial: transfers without metadata cost it nothing.
     Index(
         "transfers_metadata",
-        text("metadata jsonb_path_ops"),
+        "metadata",
         postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
         postgresql_where=text("metadata <> '{}'::jsonb"),
     ),
     postgresql_with={"fillfactor": "80"},

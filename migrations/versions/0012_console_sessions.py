@@ -52,8 +52,9 @@ def upgrade() -> None:
     op.create_index(
         "transfers_metadata",
         "transfers",
-        [sa.text("metadata jsonb_path_ops")],
+        ["metadata"],
         postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
         postgresql_where=sa.text("metadata <> '{}'::jsonb"),
     )
 

@@ -49,7 +49,7 @@ async def test_a_second_person_approves_what_waits(
     await expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
     await page.goto(f"{tenant.api_url}/console/transfers/{waiting['id']}")
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Succeeded")
-    await expect(page.get_by_text("Seen the contract")).to_be_visible()
+    await expect(page.get_by_role("cell", name="Seen the contract")).to_be_visible()
     assert await desk.balances() == (400, 0, 600)
 
 
@@ -200,5 +200,5 @@ async def test_an_operator_finds_a_stuck_transfer_reads_why_retries_it_and_sees_
     await expect(page.get_by_text("is tried again at once")).to_be_visible()
     await page.get_by_role("button", name="Retry").click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Succeeded")
-    await expect(page.get_by_text("The disk has space again")).to_be_visible()
+    await expect(page.get_by_role("cell", name="The disk has space again")).to_be_visible()
     assert await tenant.posted(destination["id"]) == 600

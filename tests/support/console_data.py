@@ -104,13 +104,15 @@ async def _everyday(maker: Client, accounts: Sequence[Json]) -> Json:
             )
         )
     await maker.withdraw(shop, 12_000)
-    await maker.transfer(
+    split = await maker.post_transfer(
+        key=new_key(),
         legs=[
             {"source": ada, "destination": shop, "amount": 9_500, "currency": "EUR"},
             {"source": ada, "destination": bob, "amount": 500, "currency": "EUR"},
         ],
         description="Purchase and fee",
     )
+    assert split.is_success, split.text
     return made[0]
 
 

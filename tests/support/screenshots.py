@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from PIL import Image
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from runtime.composition import open_services
 from runtime.local import make_local_stack
@@ -73,8 +73,7 @@ async def _pages(
     await log_in(page, operator.api_url, operator.api_key)
     for name, path in pages.items():
         await page.goto(f"{operator.api_url}/console{path}")
-        if "/transfers/" in path:
-            await page.wait_for_function("!document.querySelector('.loading')")
+        await expect(page.locator(".loading")).to_have_count(0)
         await _take(page, folder / f"{name}-{kind}.webp")
         wide = await page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
