@@ -19,7 +19,7 @@ from runtime.composition import open_services
 from runtime.local import make_local_stack
 from runtime.stack_files import throwaway_data_dir
 from runtime.stack_options import LocalStackOptions
-from tests.support.api import Client
+from tests.support.api import Client, Json
 from tests.support.browser import (
     CHROMIUM,
     MISSING,
@@ -31,6 +31,7 @@ from tests.support.browser import (
 )
 from tests.support.console_data import Business, make_business
 from tests.support.console_pages import pages_of
+from tests.support.stuck import broken_posting, promised, until_stuck
 from tests.support.tenants import TenantMaker
 
 HEIGHT_MAXIMUM: Final = 2_000
@@ -52,19 +53,29 @@ async def main(folder: Path) -> int:
             make_tenant = TenantMaker(stack.info.api_url, services.access, exits)
             business = await make_business(make_tenant, "Acme Wallets")
             browser = await exits.enter_async_context(running_browser())
-            await _all(browser, business, folder)
+            stuck = await _stuck(business, stack.info.database_url, exits)
+            await _all(browser, business, stuck, folder)
     return 0
 
 
-async def _all(browser: Browser, business: Business, folder: Path) -> None:
+async def _stuck(business: Business, database_url: str, exits: AsyncExitStack) -> Json:
+    """Let a step of a transfer fail in PostgreSQL until the pictures are taken."""
+    maker = business.maker
+    destination = await maker.account()
+    await exits.enter_async_context(broken_posting(database_url, destination))
+    transfer = await promised(maker, business.accounts[0], destination, amount=48_000)
+    await until_stuck(business.operator, transfer["id"], "activity_failing")
+    return transfer
+
+
+async def _all(browser: Browser, business: Business, stuck: Json, folder: Path) -> None:
+    pages = {**pages_of(business), "transfer-stuck": f"/transfers/{stuck['id']}"}
     for size_name, size in SIZES.items():
         for theme in ("light", "dark"):
             async with window(browser, dark=theme == "dark", size=size) as page:
                 await page.goto(f"{business.operator.api_url}/console/login")
                 await _take(page, folder / f"login-{size_name}-{theme}.webp")
-                await _pages(
-                    page, business.operator, pages_of(business), folder, f"{size_name}-{theme}"
-                )
+                await _pages(page, business.operator, pages, folder, f"{size_name}-{theme}")
 
 
 async def _pages(
