@@ -112,7 +112,7 @@ class PdfEvidence(PdfSheet):
             "Ledger entries",
             (
                 *(("Recorded (UTC)", 2.0), ("Account", 2.0), ("Sequence", 0.9), ("Direction", 1.0)),
-                *(("Amount", 2.0), ("Balance after", 2.0), ("Entry", 3.6)),
+                *(("Amount", 1.8), ("Balance after", 1.9), ("Entry", 4.1)),
             ),
             [
                 (
@@ -253,7 +253,7 @@ class PdfEvidence(PdfSheet):
 
     def _table(self, title: str, columns: Columns, rows: Sequence[Sequence[str]]) -> None:
         """Set a section: a heading, and its rows on as many pages as they need."""
-        self._make_room(SECTION_GAP + 3 * ROW_HEIGHT)
+        self._make_room(SECTION_GAP + 5 * ROW_HEIGHT)
         self._y += SECTION_GAP
         self._color(ACCENT)
         self._set_size(9)
