@@ -51,7 +51,7 @@ class ApiKeyRepository:
             )
         )
         result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
-        return api_key_from(result.mappings().one())
+        return _api_key(result.mappings().one())
 
     async def page(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
@@ -59,7 +59,7 @@ class ApiKeyRepository:
         if tenant_name is not None:
             statement = statement.where(tenants.c.name == tenant_name)
         result = await self._connection.execute(statement)
-        return [api_key_from(row) for row in result.mappings()]
+        return [_api_key(row) for row in result.mappings()]
 
     async def all_tenants(self) -> list[Tenant]:
         """Read all tenants, by their names."""
@@ -72,7 +72,7 @@ class ApiKeyRepository:
             _keys().where(api_keys.c.id == key_id).with_for_update(key_share=True, of=api_keys)
         )
         row = result.mappings().one_or_none()
-        return None if row is None else api_key_from(row)
+        return None if row is None else _api_key(row)
 
     async def revoke(self, key_id: ApiKeyId) -> ApiKey:
         """Revoke a locked key, for ever."""
@@ -80,7 +80,7 @@ class ApiKeyRepository:
             update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=func.now())
         )
         result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
-        return api_key_from(result.mappings().one())
+        return _api_key(result.mappings().one())
 
 
 def _keys() -> Select[Any]:
@@ -91,6 +91,10 @@ def _keys() -> Select[Any]:
 
 def api_key_from(row: RowMapping) -> ApiKey:
     """Read a key from a row of its table with its tenant's name."""
+    return _api_key(row)
+
+
+def _api_key(row: RowMapping) -> ApiKey:
     return ApiKey(
         id=ApiKeyId(row["id"]),
         tenant_id=TenantId(row["tenant_id"]),

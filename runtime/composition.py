@@ -213,7 +213,7 @@ async def open_api(
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
             console=ConsoleDesk(
-                sessions=ConsoleSessionService(services.database, services.access),
+                sessions=ConsoleSessionService(services.database, services.access.authenticate),
                 overview=OverviewService(services.database),
                 details=TransferDetailService(services.database),
             ),

@@ -3,25 +3,39 @@
 import hashlib
 import secrets
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from domain.access import Principal, Tenant
 from domain.audit import ActorKind
 from domain.console_sessions import ConsoleSession
 from domain.errors import SessionEnded, TenantNotFound
 from persistence.database import Database, UnitOfWork
-from services.access import AccessService
 
 TOKEN_BYTES: Final = 32
 """Random bytes of a token: too many to guess, so that a plain fast hash protects it."""
 
 
-class ConsoleSessionService:
-    """Begins, finds and ends sessions."""
+class Authenticate(Protocol):
+    """Tells whom a secret belongs to."""
 
-    def __init__(self, database: Database, access: AccessService) -> None:
+    async def __call__(
+        self, secret: str, *, source_address: str | None, request_id: str | None
+    ) -> Principal:
+        """Raise ``Unauthenticated`` where it is nobody's."""
+
+
+class ConsoleSessionService:
+    """Begins, finds and ends sessions.
+
+    Parameters
+    ----------
+    authenticate
+        Tells whom a key belongs to, and raises ``Unauthenticated`` where it is not good.
+    """
+
+    def __init__(self, database: Database, authenticate: Authenticate) -> None:
         self._database = database
-        self._access = access
+        self._authenticate = authenticate
 
     async def begin(
         self, secret: str, *, source_address: str | None, request_id: str | None
@@ -45,7 +59,7 @@ class ConsoleSessionService:
         DatabaseUnavailable
             No connection.
         """
-        principal = await self._access.authenticate(
+        principal = await self._authenticate(
             secret, source_address=source_address, request_id=request_id
         )
         token = secrets.token_urlsafe(TOKEN_BYTES)
