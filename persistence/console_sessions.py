@@ -31,7 +31,7 @@ class ConsoleSessionRepository:
         self,
         token_hash: bytes,
         api_key_id: ApiKeyId,
-        viewed_tenant_id: TenantId,
+        tenant_id: TenantId,
         scopes: frozenset[Scope] | None,
     ) -> None:
         """Record a session by the hash of its token, and forget those that are over.
@@ -46,7 +46,8 @@ class ConsoleSessionRepository:
             insert(console_sessions).values(
                 token_hash=token_hash,
                 api_key_id=api_key_id,
-                viewed_tenant_id=viewed_tenant_id,
+                tenant_id=tenant_id,
+                viewed_tenant_id=tenant_id,
                 scopes=None if scopes is None else sorted(scopes),
             )
         )

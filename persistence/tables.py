@@ -903,12 +903,14 @@ console_sessions: Final = Table(
     "console_sessions",
     metadata,
     Column("token_hash", LargeBinary, nullable=False, comment="SHA-256 of the cookie's token"),
+    _tenant_id(),
     Column("api_key_id", Uuid, nullable=False),
     Column("viewed_tenant_id", Uuid, nullable=False),
     Column("scopes", ARRAY(Text), nullable=True, comment="of a token; null: those of the key"),
     _created_at(),
     Column("last_used_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("token_hash", name="console_sessions_pkey"),
+    ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="console_sessions_tenant"),
     ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name="console_sessions_api_key"),
     ForeignKeyConstraint(
         ["viewed_tenant_id"], ["tenants.id"], name="console_sessions_viewed_tenant"

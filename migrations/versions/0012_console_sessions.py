@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column(
             "token_hash", sa.LargeBinary(), nullable=False, comment="SHA-256 of the cookie's token"
         ),
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
         sa.Column("api_key_id", sa.Uuid(), nullable=False),
         sa.Column("viewed_tenant_id", sa.Uuid(), nullable=False),
         sa.Column(
@@ -41,6 +42,7 @@ def upgrade() -> None:
             server_default=sa.func.now(),
         ),
         sa.PrimaryKeyConstraint("token_hash", name="console_sessions_pkey"),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="console_sessions_tenant"),
         sa.ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name="console_sessions_api_key"),
         sa.ForeignKeyConstraint(
             ["viewed_tenant_id"], ["tenants.id"], name="console_sessions_viewed_tenant"

@@ -202,6 +202,15 @@ def _run(scheduled_at: str, **changes: Any) -> Row:
     }
 
 
+def _session(number: int) -> Row:
+    return {
+        "token_hash": bytes([number]) * 32,
+        "tenant_id": TENANT,
+        "api_key_id": UUID(int=7),
+        "viewed_tenant_id": TENANT,
+    }
+
+
 def _rotated_key(key_id: UUID, *, secret: int, previous: int) -> Row:
     return {
         "id": key_id,
@@ -325,6 +334,7 @@ LEDGER: list[tuple[str, Row]] = [
     ),
     ("api_keys", _rotated_key(UUID(int=7), secret=3, previous=4)),
     ("audit_log", _change()),
+    ("console_sessions", _session(1)),
 ]
 ENTRIES: list[Row] = [
     entry(ALICES_ENTRY, ALICE, 1),
@@ -360,6 +370,7 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "account_limits": {"account_id": BOB, "tenant_id": TENANT, "per_day_minor": 10},
     "account_usage": _usage("2026-01-02"),
     "audit_log": _change(),
+    "console_sessions": _session(2),
 }
 
 

@@ -36,7 +36,7 @@ from tests.support.tenants import TenantMaker
 
 HEIGHT_MAXIMUM: Final = 2_000
 """Pixels of a picture: what is further down looks like what is above it."""
-COLOURS: Final = 128
+COLOURS: Final = 256
 SIZES: Final = {"wide": WIDE, "narrow": NARROW}
 
 
