@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from api.schemas import ONE_LEG, SEVERAL_LEGS, Problem, ProblemField, TransferView
 from domain.errors import (
@@ -163,6 +164,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(BadHeader, _on_bad_header)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -236,6 +238,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         _CODE_OF_STATUS.get(status, "http_error"),
         details.get(status, str(error.detail)),
         headers=error.headers,
+    )
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    """End a request whose client left while it sent the body; nobody reads the answer."""
+    return problem_response(
+        HTTPStatus.BAD_REQUEST, "body_incomplete", "The connection ended within the body."
     )
 
 
