@@ -149,13 +149,15 @@ class TransferIntake:
                 except WorkflowClosed:
                     recorded = await self._recorded_after_close(order)
                     if recorded is not None:
-                        return _submission(order, recorded)
+                        return _submission(order, await self._as_answered(recorded))
                     started = await self._gateway.start(input_of(order), again=True)
                 if started.is_in_process:
                     await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
                     patience -= HANDOVER_SECONDS
             transfer = await self._outcome(order, started, handed_over, patience)
-        return _submission(order, transfer if wait_seconds else _promise(transfer))
+        if not wait_seconds:
+            return _submission(order, _promise(transfer))
+        return _submission(order, await self._as_answered(transfer))
 
     async def find(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
         """Read a transfer, also one that is accepted and not yet recorded.
@@ -224,8 +226,11 @@ class TransferIntake:
             await asyncio.sleep(REST_PAUSE_SECONDS)
 
     async def _as_answered(self, transfer: Transfer) -> Transfer:
-        """Show a transfer as its first answer did: one with manual capture as it was reserved."""
-        if transfer.capture is not CaptureMode.MANUAL:
+        """Show a transfer as every answer does: one with manual capture as it was reserved.
+
+        Also to whoever waits for the first answer: the hold may have ended before that is seen.
+        """
+        if transfer.capture is not CaptureMode.MANUAL or transfer.updated_at == transfer.created_at:
             return transfer
         events = await self._transactions.events(transfer.tenant_id, transfer.id)
         reserved = next((e for e in events if e.stage is TransferStage.RESERVED), None)

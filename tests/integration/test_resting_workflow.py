@@ -22,7 +22,13 @@ from runtime.temporal import connect
 from tests.support.rules import require_approval
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
-from tests.support.workers import InjectedResting, RunningWorker, WorkerFactory, failing
+from tests.support.workers import (
+    InjectedResting,
+    InjectedSteps,
+    RunningWorker,
+    WorkerFactory,
+    failing,
+)
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
 WAIT_SECONDS = 30.0
@@ -73,6 +79,26 @@ async def test_a_hold_is_captured_in_parts_and_its_workflow_ends(
     assert last.transfer.state is ProcessState.SUCCESS
     assert await wallets.amounts() == (-100, 0, 100)
     assert steps.attempts == {"carry_out_operation": 3}
+    await until(lambda: _is_closed(running, wallets, "COMPLETED"))
+
+
+async def test_a_hold_that_ends_before_it_is_answered_is_answered_as_its_repeats_are(
+    worker: WorkerFactory,
+    services: Services,
+    wallets: Wallets,
+    temporal_client: TemporalClient,
+) -> None:
+    async def end_at_once() -> None:
+        transfer = await wallets.transfer()
+        assert transfer is not None
+        await services.transactions.compensate(*key_of(transfer), Failure("cancelled", "a test"))
+
+    running = await worker(InjectedSteps(services, after={"reserve_funds": end_at_once}))
+    held = await hold(running, wallets)
+
+    assert await hold(running, wallets) == held
+    assert await _has_failed(wallets, "cancelled")
+    await temporal_client.get_workflow_handle(wallets.workflow_id).cancel()
     await until(lambda: _is_closed(running, wallets, "COMPLETED"))
 
 
