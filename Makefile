@@ -11,7 +11,7 @@ PYTHON := python3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test berka bench bench-quick check format lock clean
+.PHONY: help setup demo run test chaos berka bench bench-quick check format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ ifdef PYTEST_ARGS
 else
 	@BIN=$(BIN) tests/support/run_halves
 endif
+
+chaos: $(STAMP) ## Break everything at random for DURATION=300 seconds and prove the ledger (SEED=...)
+	$(BIN)/python -m tests.chaos --json chaos-report.json \
+		$(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED))
 
 berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
 	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)
