@@ -12,11 +12,12 @@ from activities.orders import input_of, order_of
 from domain.errors import (
     DatabaseUnavailable,
     IdempotencyKeyReused,
+    NotReversible,
     TemporalUnavailable,
     TransferNotFound,
     WorkflowTerminated,
 )
-from domain.ids import ApiKeyId, TenantId, TransferId
+from domain.ids import ApiKeyId, TenantId, TransferId, workflow_id
 from domain.states import Step, TransferStage
 from domain.transfers import (
     CaptureMode,
@@ -29,7 +30,11 @@ from domain.transfers import (
 )
 from services.outcomes import OutcomeBoard
 from services.transactions import TransactionService
-from services.transfer_requests import PreparedTransfer, TransferRequestService
+from services.transfer_requests import (
+    PreparedTransfer,
+    TransferRequestService,
+    reversal_fingerprint,
+)
 from workflows.gateway import StartedTransfer, TransferGateway, WorkflowClosed
 
 HANDOVER_SECONDS: Final = 1.5
@@ -128,10 +133,30 @@ class TransferIntake:
         DatabaseUnavailable, TemporalUnavailable
             Nothing is half-done; the same request later gives the one outcome.
         """
-        prepared = await self._requests.prepare_reversal(
-            tenant_id, request, requested_by=requested_by
-        )
+        try:
+            prepared = await self._requests.prepare_reversal(
+                tenant_id, request, requested_by=requested_by
+            )
+        except NotReversible:
+            taken_in = await self._taken_in(tenant_id, request)
+            if taken_in is None:
+                raise
+            prepared = taken_in
         return await self._carry_out(prepared, wait_seconds)
+
+    async def _taken_in(
+        self, tenant_id: TenantId, request: ReversalRequest
+    ) -> PreparedTransfer | None:
+        """Find a reversal that was accepted with this key and is not on record yet.
+
+        Notes
+        -----
+        It will have its outcome, so that a repeat is not refused for what others did meanwhile.
+        """
+        known = await self._gateway.known_order(workflow_id(tenant_id, request.idempotency_key))
+        if known is None or known.fingerprint != reversal_fingerprint(request).hex():
+            return None
+        return PreparedTransfer(order_of(known), None)
 
     async def _carry_out(self, prepared: PreparedTransfer, wait_seconds: float) -> Submission:
         order, earlier = prepared.order, prepared.earlier
@@ -150,6 +175,7 @@ class TransferIntake:
                     recorded = await self._recorded_after_close(order)
                     if recorded is not None:
                         return _submission(order, await self._as_answered(recorded))
+                    order = await self._as_promised(order)
                     started = await self._gateway.start(input_of(order), again=True)
                 if started.is_in_process:
                     await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
@@ -184,6 +210,13 @@ class TransferIntake:
         return await self._transactions.compensate(
             recorded.tenant_id, recorded.id, Failure.of(WorkflowTerminated(status or "CLOSED"))
         )
+
+    async def _as_promised(self, order: TransferOrder) -> TransferOrder:
+        """Give an order the id that was promised with its key before its workflow was ended."""
+        known = await self._gateway.known_order(order.workflow_id)
+        if known is None or known.fingerprint != order.fingerprint.hex():
+            return order
+        return replace(order, id=TransferId(known.transfer_id))
 
     async def _outcome(
         self,

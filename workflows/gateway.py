@@ -262,6 +262,15 @@ class TransferGateway:
             return await self._input(execution)
         return None
 
+    async def known_order(self, workflow_id: str) -> TransferInput | None:
+        """Read the order that Temporal accepted under an id, also of a workflow that has ended."""
+        try:
+            return await self.order_of(workflow_id)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
     async def order_of(self, workflow_id: str) -> TransferInput:
         """Read the order that a workflow was started with."""
         return await self._input(WorkflowExecution(workflow_id=workflow_id))
