@@ -155,15 +155,15 @@ class Campaign:
     async def _is_calm(self) -> bool:
         if await self._all("/transfers", state="PROCESSING"):
             return False
-        batches = await self._all("/transfer-batches")
-        if any(batch["state"] == "PROCESSING" for batch in batches):
-            return False
         temporal = self.site.temporal
         client = await connect(temporal.address, temporal.namespace)
         try:
-            return not (await client.count_workflows(OPEN_WORKFLOWS)).count
+            if (await client.count_workflows(OPEN_WORKFLOWS)).count:
+                return False
         except RPCError:
             return False
+        batches = await self._all("/transfer-batches")
+        return all(batch["state"] != "PROCESSING" for batch in batches)
 
     async def _prove(self) -> None:
         """Repeat orders, read the books, and hold everything against everything."""
