@@ -39,6 +39,9 @@ PATIENCE_SECONDS: Final = 5.0
 IMPATIENCE_SECONDS: Final = (0.02, 0.3)
 """Now and then a client gives up at once, and sends the same again."""
 
+ABANDONED_SECONDS: Final = 15.0
+"""An API is through with a request that its client has given up after this long."""
+
 PAUSE_SECONDS: Final = (0.1, 0.8)
 THINKING_SECONDS: Final = 0.02
 FREEZING_SECONDS: Final = 0.15
@@ -246,7 +249,8 @@ class Crowd:
             attempt = Attempt(started, time.monotonic(), LOST_CONNECTION, code)
             record.take(attempt, {}, is_definite=False)
         else:
-            take(record, started, response)
+            is_alone = self.in_flight[order.key] == 1
+            take(record, started, response, is_alone=is_alone)
         finally:
             self.in_flight[order.key] -= 1
             if not self.in_flight[order.key]:
@@ -331,8 +335,15 @@ class UnexpectedAnswer(Exception):
     """A read was answered as no read should be."""
 
 
-def take(record: Record, started: float, response: httpx.Response) -> None:
-    """Find out what an answer means, and remember it."""
+def take(record: Record, started: float, response: httpx.Response, *, is_alone: bool) -> None:
+    """Find out what an answer means, and remember it.
+
+    Parameters
+    ----------
+    is_alone
+        Whether no other sending of the same order waits for its answer. A refusal that records
+        nothing speaks for its own request: an earlier one, given up, may still be with an API.
+    """
     status, document = response.status_code, response.json()
     code = document.get("code") if status >= 400 else None
     attempt = Attempt(started, time.monotonic(), status, code)
@@ -340,7 +351,9 @@ def take(record: Record, started: float, response: httpx.Response) -> None:
     if status == UNAVAILABLE and code in AWAY_CODES:
         record.take(attempt, {}, is_definite=False)
     elif status in REFUSALS:
-        record.take(attempt, document.get("transfer", {}), is_definite=True)
+        is_last_word = is_alone and not record.was_in_doubt_after(started - ABANDONED_SECONDS)
+        transfer = document.get("transfer", {})
+        record.take(attempt, transfer, is_definite=bool(transfer) or is_last_word)
     elif status in {CREATED, ACCEPTED} and kind is Kind.BATCH:
         record.take(attempt, document, is_definite=document["state"] != "PROCESSING")
     elif (status == CREATED and kind in TRANSFER_KINDS) or (

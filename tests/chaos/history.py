@@ -11,6 +11,9 @@ from tests.support.api import Json
 LOST_CONNECTION: Final = 0
 """Instead of a status: the connection broke, nobody listened, or the client lost patience."""
 
+DEFINITE: Final = frozenset({200, 201, 404, 409, 422})
+"""Statuses of answers that tell what became of a request; 202 promises that it will happen."""
+
 CHANGING_FIELDS: Final = frozenset({"reversed_amount"})
 """What a repeated answer may have otherwise: it tells of the transfer's reversals since."""
 
@@ -136,6 +139,12 @@ class Record:
     def is_refused(self) -> bool:
         """Whether the definite answer was that nothing was done and the key is not used up."""
         return not self.is_open and self.status >= 400 and "id" not in self.document
+
+    def was_in_doubt_after(self, time: float) -> bool:
+        """Tell whether a sending since a time had no definite answer."""
+        return any(
+            attempt.ended > time and attempt.status not in DEFINITE for attempt in self.attempts
+        )
 
     def take(self, attempt: Attempt, document: Json, *, is_definite: bool) -> None:
         """Remember an answer, and hold a repeated one against the first."""

@@ -70,7 +70,10 @@ class Stage:
 
         async def is_done() -> bool:
             nonlocal answer
-            response = await self.post(path, key, body)
+            try:
+                response = await self.post(path, key, body)
+            except httpx.TransportError:
+                return False
             answer = response.json()
             return response.status_code in {200, 201} or answer.get("stage") in RESTING
 
@@ -224,6 +227,7 @@ class Theatre:
 
     site: Site
     temporal: TemporalClient
+    api_pid: int
     outcomes: Outcomes
 
 
@@ -235,6 +239,8 @@ async def theatre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[The
     plan = SitePlan(apis=1, workers=WORKERS, program=PROGRAM, environment=environment)
     async with running_site(plan) as site, AsyncExitStack() as clients:
         temporal = await connect(site.temporal.address, site.temporal.namespace)
+
+        api_pid = site.pids()["api-1"]
 
         async def set_stage(name: str, boundary: Boundary) -> Stage:
             client = await clients.enter_async_context(site.client(scopes=frozenset(Scope)))
@@ -253,7 +259,7 @@ async def theatre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[The
         stages = [await set_stage(*case) for case in CASES]
         plays = (play(name, stage) for (name, _), stage in zip(CASES, stages, strict=True))
         ends = await asyncio.gather(*plays, return_exceptions=True)
-        yield Theatre(site, temporal, dict(zip(CASES, ends, strict=True)))
+        yield Theatre(site, temporal, api_pid, dict(zip(CASES, ends, strict=True)))
 
 
 @pytest.mark.parametrize(
@@ -274,3 +280,4 @@ async def test_the_invariants_hold_after_all_crashes(theatre: Theatre) -> None:
     await until(is_calm)
     assert await theatre.site.violations() == []
     assert theatre.site.unexpected_errors() == []
+    assert theatre.site.pids()["api-1"] == theatre.api_pid
