@@ -221,6 +221,9 @@ class TransferGateway:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise WorkflowClosed from error
+            if error.status is RPCStatusCode.FAILED_PRECONDITION:
+                # Its task has failed or timed out a few times, as where workers die: another comes.
+                raise TemporalUnavailable from error
             raise
         return True
 
