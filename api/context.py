@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
+from api.console.desk import ConsoleDesk
 from api.evidence.desk import EvidenceDesk
 from api.operator_desk import OperatorDesk
 from api.payload_desk import CodecSessions, PayloadDesk
@@ -74,6 +75,7 @@ class ApiContext:
     standing_orders: StandingOrderDesk
     batches: BatchService
     batch_intake: BatchIntake
+    console: ConsoleDesk
     stuck: StuckService
     evidence: EvidenceDesk
     operator_desk: OperatorDesk

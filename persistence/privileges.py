@@ -77,6 +77,7 @@ SERVICE_RIGHTS: Final[Mapping[str, TableRights]] = MappingProxyType(
                 "revoked_at",
             )
         ),
+        "console_sessions": TableRights(("viewed_tenant_id", "last_used_at"), removes=True),
         "accounts": TableRights(("metadata",)),
         "balances": TableRights(
             (
@@ -148,7 +149,10 @@ SERVICE_RIGHTS: Final[Mapping[str, TableRights]] = MappingProxyType(
 """A table that is not named here can be read and added to."""
 
 HIDDEN_COLUMNS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {"api_keys": frozenset({"secret_hash", "previous_secret_hash"})}
+    {
+        "api_keys": frozenset({"secret_hash", "previous_secret_hash"}),
+        "console_sessions": frozenset({"token_hash"}),
+    }
 )
 """What the reader does not see."""
 

@@ -352,6 +352,14 @@ transfers: Final = Table(
         "reversal_of",
         postgresql_where=text("reversal_of IS NOT NULL"),
     ),
+    # Partial: transfers without metadata cost it nothing.
+    Index(
+        "transfers_metadata",
+        "metadata",
+        postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
+        postgresql_where=text("metadata <> '{}'::jsonb"),
+    ),
     postgresql_with={"fillfactor": "80"},
 )
 
@@ -973,4 +981,23 @@ ledger_violations: Final = Table(
     _time("last_seen_at", nullable=False),
     _time("resolved_at", nullable=True),
     PrimaryKeyConstraint("proof", "invariant", "subject", name="ledger_violations_pkey"),
+)
+
+console_sessions: Final = Table(
+    "console_sessions",
+    metadata,
+    Column("token_hash", LargeBinary, nullable=False, comment="SHA-256 of the cookie's token"),
+    _tenant_id(),
+    Column("api_key_id", Uuid, nullable=False),
+    Column("viewed_tenant_id", Uuid, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=True, comment="of a token; null: those of the key"),
+    _created_at(),
+    Column("last_used_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("token_hash", name="console_sessions_pkey"),
+    ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="console_sessions_tenant"),
+    ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name="console_sessions_api_key"),
+    ForeignKeyConstraint(
+        ["viewed_tenant_id"], ["tenants.id"], name="console_sessions_viewed_tenant"
+    ),
+    CheckConstraint("octet_length(token_hash) = 32", name="console_sessions_token_hash_length"),
 )

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
+from api.console.desk import ConsoleDesk
 from api.context import ApiContext, Readiness
 from api.evidence.desk import EvidenceDesk
 from api.operator_desk import OperatorDesk
@@ -47,6 +48,7 @@ from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
+from services.console_sessions import ConsoleSessionService
 from services.endings import EndingService
 from services.evidence import EvidenceService
 from services.idempotency import IdempotencyService
@@ -57,12 +59,14 @@ from services.limits import LimitService
 from services.operations import OperationService
 from services.operator_actions import OperatorActionService
 from services.outcomes import OutcomeBoard
+from services.overview import OverviewService
 from services.reservations import ReservationService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.statements import StatementService
 from services.stuck import StuckService
 from services.transactions import TransactionService
+from services.transfer_details import TransferDetailService
 from services.transfer_requests import TransferRequestService
 from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
@@ -232,6 +236,11 @@ async def open_api(
             ),
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
+            console=ConsoleDesk(
+                sessions=ConsoleSessionService(services.database),
+                overview=OverviewService(services.database),
+                details=TransferDetailService(services.database),
+            ),
             stuck=stuck,
             evidence=EvidenceDesk(EvidenceService(services.database), HistoryReader(client)),
             operator_desk=OperatorDesk(
