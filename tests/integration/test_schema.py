@@ -353,6 +353,9 @@ TRIGGERED = {
     "transfers_destination",
     "transfers_key_claimed",
     "transfers_batch",
+    "idempotency_keys_tenant",
+    "transfer_events_transfer",
+    "transfer_batch_rows_batch",
 }
 IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"} | {
     "standing_orders_of_tenant",
@@ -417,6 +420,9 @@ CHANGES_OF_HISTORY = [
     ("DELETE FROM transfer_batches", "transfer_batches_kept"),
     ("UPDATE transfer_batches SET id = uuidv7()", "transfer_batches_kept"),
     ("TRUNCATE transfer_batches CASCADE", "transfer_batches_not_truncated"),
+    ("DELETE FROM tenants", "tenants_kept"),
+    ("UPDATE tenants SET id = uuidv7()", "tenants_kept"),
+    ("TRUNCATE tenants CASCADE", "tenants_not_truncated"),
 ]
 
 
