@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.contracts import ReconciliationReport, ReconciliationSteps
 from domain.batches import BatchStage, TransferBatch
 from domain.errors import BatchWorkflowTerminated, WorkflowTerminated
-from domain.transfers import Failure
+from domain.transfers import Failure, Transfer
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
 from services.transactions import TransactionService
@@ -20,6 +20,9 @@ IDLE_SECONDS: Final = 5.0
 
 RUN_SECONDS: Final = 45.0
 """After so long a run ends where it is, within its activity's time; the next one goes on."""
+
+COMPLETED: Final = "COMPLETED"
+"""What ``closed_status`` says where a workflow has ended as it should."""
 
 NOT_FOUND: Final = "NOT_FOUND"
 """What ``closed_status`` says where Temporal knows no such workflow."""
@@ -37,11 +40,13 @@ class ReconciliationActivities(ReconciliationSteps):
         closed_status: ClosedStatus,
         open_workflow_ids: OpenWorkflowIds,
         start_batch: Callable[[TransferBatch], Awaitable[None]],
+        carry_on: Callable[[Transfer], Awaitable[None]],
     ) -> None:
         self._transactions = transactions
         self._batches = batches
         self._batch_posting = batch_posting
         self._start_batch = start_batch
+        self._carry_on = carry_on
         self._closed_status = closed_status
         self._open_workflow_ids = open_workflow_ids
 
@@ -65,14 +70,29 @@ class ReconciliationActivities(ReconciliationSteps):
             examined += 1
             status = await census.closed_status(transfer.workflow_id)
             if status is not None:
-                await self._transactions.compensate(
-                    transfer.tenant_id, transfer.id, Failure.of(WorkflowTerminated(status))
-                )
+                await self._resolve(transfer, status)
                 resolved += 1
         async for batch in self._batches.unfinished(idle_seconds=IDLE_SECONDS):
             examined += 1
             resolved += await self._resolve_batch(batch)
         return ReconciliationReport(examined=examined, resolved=resolved)
+
+    async def _resolve(self, transfer: Transfer, status: str) -> None:
+        """Bring a transfer without a workflow to its right end.
+
+        Notes
+        -----
+        A workflow completes only after its transfer has. Where the database knows less, it was
+        restored to an earlier time, and the transfer goes on from there, to what clients were told.
+        """
+        if status == COMPLETED:
+            now = await self._transactions.get(transfer.tenant_id, transfer.id)
+            if not now.is_final:
+                await self._carry_on(now)
+        else:
+            await self._transactions.compensate(
+                transfer.tenant_id, transfer.id, Failure.of(WorkflowTerminated(status))
+            )
 
     async def _resolve_batch(self, batch: TransferBatch) -> bool:
         """End a batch whose workflow is gone; start one that never had a workflow."""

@@ -143,7 +143,7 @@ class StandingOrderActivities(StandingOrderSteps):
         return StandingOrdersReport(orders, aligned, ended, await self._settle_abandoned())
 
     async def _align(self, order: StandingOrder) -> bool:
-        last = await self._runs.last(order.id)
+        last = await self._runs.last(order)
         since = order.unattended_since(last, now=datetime.now(UTC))
         try:
             await self._schedules.align(order, since=since)
@@ -162,7 +162,7 @@ class StandingOrderActivities(StandingOrderSteps):
         """
         now = datetime.now(UTC)
         if order.status is StandingOrderStatus.ACTIVE and now < end_at + GRACE:
-            since = order.unattended_since(await self._runs.last(order.id), now=now)
+            since = order.unattended_since(await self._runs.last(order), now=now)
             if await self._schedules.due_times(order.id, first=since + SECOND, last=end_at):
                 return False
         if not await self._schedules.is_done(order.id):

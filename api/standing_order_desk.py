@@ -164,7 +164,7 @@ class StandingOrderDesk:
         return await self._detail(order)
 
     async def _align(self, order: StandingOrder) -> None:
-        last = await self._runs.last(order.id)
+        last = await self._runs.last(order)
         since = order.unattended_since(last, now=datetime.now(UTC))
         await self._schedules.align(order, since=since)
 
@@ -175,4 +175,4 @@ class StandingOrderDesk:
         except TemporalUnavailable:
             # All else stands in the database, and is worth reading without.
             next_runs = None
-        return OrderInDetail(order, next_runs, await self._runs.last(order.id), is_replay)
+        return OrderInDetail(order, next_runs, await self._runs.last(order), is_replay)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from activities.contracts import TransferProgress
 from activities.orders import input_of, order_of
+from activities.reconciliation import COMPLETED
 from domain.audit import Actor
 from domain.errors import (
     DatabaseUnavailable,
@@ -204,11 +205,19 @@ class TransferIntake:
             return _accepted(order_of(order))
 
     async def _recorded_after_close(self, order: TransferOrder) -> Transfer | None:
-        """Read the transfer of a key whose workflow has ended, brought to its right end."""
+        """Read the transfer of a key whose workflow has ended, brought to its right end.
+
+        Notes
+        -----
+        ``None`` also where the workflow completed and the transfer has not: the database was
+        restored to an earlier time, and the transfer is to go on from there.
+        """
         recorded = await self._transactions.find_by_key(order.tenant_id, order.idempotency_key)
         if recorded is None or recorded.is_final:
             return recorded
         status = await self._gateway.closed_status(order.workflow_id)
+        if status == COMPLETED:
+            return None
         return await self._transactions.compensate(
             recorded.tenant_id, recorded.id, Failure.of(WorkflowTerminated(status or "CLOSED"))
         )

@@ -108,7 +108,7 @@ class TransferOperations:
     ) -> list[OperationRecord]:
         """Read who approved or rejected a transfer, oldest first; see ``OperationService``."""
         await self._intake.find(tenant_id, transfer_id)
-        return await self._operations.decisions(transfer_id)
+        return await self._operations.decisions(tenant_id, transfer_id)
 
     async def _directly(self, order: OperationOrder) -> OperationAnswer:
         """Let the database say what a final transfer makes of an operation."""

@@ -87,10 +87,13 @@ async def run(rounds: int, seconds: float) -> None:
     async with AsyncExitStack() as opened:
         server = await opened.enter_async_context(postgres_server(print))
         url = await opened.enter_async_context(server.database())
-        database = Database.at(url)
+        service_url = server.as_service(url)
+        database = Database.at(service_url)
         opened.push_async_callback(database.close)
         access = make_services(database).access
-        ground = await opened.enter_async_context(encrypted_stack(url, access))
+        ground = await opened.enter_async_context(
+            encrypted_stack(url, access, service_url=service_url)
+        )
         ways = {"plain": "", "encrypted": ground.keys}
         found: dict[str, list[Measured]] = {name: [] for name in ways}
         for number in range(1, rounds + 1):

@@ -46,7 +46,7 @@ def export(
     from runtime.composition import open_services  # noqa: PLC0415
 
     signing = read_checkpoint_key(key)
-    url = settings_or_stack(data_dir).database_url.get_secret_value()
+    url = settings_or_stack(data_dir).connection_url
 
     async def make() -> dict[str, object]:
         async with open_services(url) as services:
@@ -87,7 +87,7 @@ def verify(
     seals = {KnownSeal(1, each.ledger_hash) for each in known} | {
         KnownSeal(each.seal_number, each.seal_hash) for each in known
     }
-    url = settings_or_stack(data_dir).database_url.get_secret_value()
+    url = settings_or_stack(data_dir).connection_url
     with clear_startup_failures():
         proof = asyncio.run(verify_seals(url, sorted(seals, key=lambda seal: seal.number)))
     if as_json:

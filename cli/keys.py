@@ -246,7 +246,7 @@ def _with_access(data_dir: Path, call: Callable[["AccessService"], Awaitable[Res
     # Loads SQLAlchemy, which the help of this command does without.
     from runtime.composition import open_services  # noqa: PLC0415
 
-    url = settings_or_stack(data_dir).database_url.get_secret_value()
+    url = settings_or_stack(data_dir).connection_url
 
     async def run() -> Result:
         async with open_services(url) as services:

@@ -21,6 +21,8 @@ from cli import (
     limits,
     operators,
     orders,
+    restore,
+    roles,
     rules,
     servers,
     transfer_operations,
@@ -45,7 +47,9 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
     ("api", _SERVERS, servers.api, "DATABASE_URL=postgresql://... transfers api"),
     ("worker", _SERVERS, servers.worker, "DATABASE_URL=postgresql://... transfers worker"),
     ("migrate", _SERVERS, servers.migrate, "DATABASE_URL=postgresql://... transfers migrate"),
+    ("roles", _SERVERS, roles.roles, "ADMIN_DATABASE_URL=postgresql://... transfers roles"),
     ("verify", _SERVERS, verify.verify, "transfers verify --json"),
+    ("restore", _SERVERS, restore.restore, "transfers restore --repeat"),
     (
         "send",
         _CLIENTS,

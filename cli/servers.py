@@ -11,7 +11,7 @@ import typer
 from cli.console import messages, print_line
 from cli.failures import CommandFailed, clear_startup_failures
 from cli.options import DataDir
-from cli.surroundings import settings_from_environment, settings_or_stack
+from cli.surroundings import migration_url, settings_from_environment
 from domain.limits import API_WORKERS_MAXIMUM
 from runtime.logs import configure_logs
 from runtime.settings import DEFAULT_DATA_DIR
@@ -92,13 +92,17 @@ def migrate(
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Bring the database's schema to the revision that this version needs."""
+    """Bring the database's schema to the revision that this version needs.
+
+    Uses MIGRATION_DATABASE_URL, of the tables' owner; else DATABASE_URL, else the running local
+    stack's. Ends by giving the service's roles what they may have, see `transfers roles`.
+    """
     from runtime.migrations import HEAD, downgrade, head_revision  # noqa: PLC0415
     from runtime.migrations import migrate as upgrade  # noqa: PLC0415
 
     if revision is not None and downgrade_to is not None:
         raise CommandFailed("--revision goes up and --downgrade-to goes down: give one of them.")
-    url = settings_or_stack(data_dir).database_url.get_secret_value()
+    url = migration_url(data_dir)
     with clear_startup_failures():
         if downgrade_to is None:
             upgrade(url, revision=revision or HEAD)

@@ -16,6 +16,7 @@ from runtime.settings import Settings
 from runtime.stack_files import STACK_FILE, StackInfo, read_stack_file
 
 DATABASE_VARIABLE: Final = "DATABASE_URL"
+MIGRATION_VARIABLE: Final = "MIGRATION_DATABASE_URL"
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 
 
@@ -54,11 +55,33 @@ def settings_or_stack(data_dir: Path) -> Settings:
             "name its folder with --data-dir."
         )
     return Settings(
-        database_url=SecretStr(stack.database_url),
+        database_url=SecretStr(stack.service_database_url or stack.database_url),
         temporal_address=stack.temporal_address,
         temporal_namespace=stack.temporal_namespace,
         temporal_ui_url=stack.temporal_ui_url,
     )
+
+
+def migration_url(data_dir: Path) -> str:
+    """Give the database's URL for the owner of its tables, who alone may change the schema.
+
+    Raises
+    ------
+    CommandFailed
+        Neither the environment nor the data folder names a database.
+    """
+    given = os.environ.get(MIGRATION_VARIABLE)
+    if given:
+        return url_with_tls(checked_url(MIGRATION_VARIABLE, given))
+    stack = None if os.environ.get(DATABASE_VARIABLE) else find_stack(data_dir)
+    if stack is not None:
+        return stack.database_url
+    return settings_or_stack(data_dir).connection_url
+
+
+def url_with_tls(database_url: str) -> str:
+    """Add to a database's URL what is set of TLS, as for the service's own connections."""
+    return _settings(SecretStr(database_url)).connection_url
 
 
 def find_stack(data_dir: Path) -> StackInfo | None:
@@ -87,17 +110,33 @@ def cli_actor() -> Actor:
 
 
 def _checked_settings() -> Settings:
+    settings = _settings()
+    checked_url(DATABASE_VARIABLE, settings.database_url.get_secret_value())
+    return settings
+
+
+def _settings(database_url: SecretStr | None = None) -> Settings:
     try:
-        settings = Settings()
+        return Settings() if database_url is None else Settings(database_url=database_url)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
             for problem in error.errors()
         )
         raise CommandFailed(f"The environment is not right: {problems}.") from None
-    parts = urlsplit(settings.database_url.get_secret_value())
+
+
+def checked_url(variable: str, url: str) -> str:
+    """Give a database's URL as it is, where it can be one.
+
+    Raises
+    ------
+    CommandFailed
+        It cannot; the message names the variable.
+    """
+    parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.path.strip("/"):
         raise CommandFailed(
-            f"{DATABASE_VARIABLE} has not the form postgresql://user:password@host:port/database."
+            f"{variable} has not the form postgresql://user:password@host:port/database."
         )
-    return settings
+    return url

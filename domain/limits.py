@@ -154,6 +154,19 @@ STANDING_ORDER_CATCH_UP_DAYS: Final = 366
 
 NEXT_RUNS_MAXIMUM: Final = 10
 
+DATABASE_STATEMENT_TIMEOUT_SECONDS: Final = 5.0
+DATABASE_LOCK_TIMEOUT_SECONDS: Final = 4.0
+"""Below the statement's: a wait for a lock is then told apart from a slow statement."""
+
+DATABASE_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: Final = 10.0
+DATABASE_TRANSACTION_TIMEOUT_SECONDS: Final = 60.0
+"""The longest transactions are chunks of batches, and batches that are staged."""
+
+DATABASE_SNAPSHOT_TIMEOUT_SECONDS: Final = 3_600
+"""A proof of all the ledger, or a long statement, reads in one transaction."""
+
+DATABASE_TIMEOUT_SECONDS_MAXIMUM: Final = 3_600
+
 CONSOLE_SESSION_IDLE_SECONDS: Final = 30 * 60
 """How long a session of the console lasts after its last use; live updates are no use."""
 
@@ -207,6 +220,7 @@ EVIDENCE_PDFS_AT_ONCE: Final = 2
 
 EVIDENCE_PDF_SECONDS_MAXIMUM: Final = 60
 """How long that may take: many times what the longest does."""
+
 SEAL_ENTRIES_MAXIMUM: Final = 10_000
 """Entries that one seal covers: a transaction of a few tenths of a second that locks nothing."""
 

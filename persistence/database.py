@@ -2,18 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
-from psycopg import AsyncConnection as DriverConnection
 from psycopg import OperationalError
 from psycopg.adapt import Loader
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import func, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from domain.limits import DATABASE_SNAPSHOT_TIMEOUT_SECONDS
 from persistence.accounts import AccountRepository
 from persistence.api_keys import ApiKeyRepository
 from persistence.approval_rules import ApprovalRuleRepository
@@ -21,6 +20,7 @@ from persistence.audit import AuditRepository
 from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
+from persistence.connection_limits import DatabaseLimits
 from persistence.console_sessions import ConsoleSessionRepository
 from persistence.direct import DirectStatements
 from persistence.evidence import EvidenceRepository
@@ -36,6 +36,15 @@ from persistence.reconciliation import ReconciliationRepository
 from persistence.seals import SealRepository
 from persistence.standing_orders import StandingOrderRepository
 from persistence.stuck import StuckRepository
+from persistence.tenancy import (
+    ASSUME_SYSTEM_ROLE,
+    EVERY_TENANT,
+    Tenancy,
+    TenantConnection,
+    bind,
+    remember,
+    restrict,
+)
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
@@ -43,38 +52,11 @@ from persistence.violations import translated_driver_errors, translated_violatio
 DRIVER: Final = "postgresql+psycopg"
 _NOW: Final = select(func.clock_timestamp())
 DIRECT_POOL_MINIMUM: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseLimits:
-    """Bounds of a process's use of the database.
-
-    Parameters
-    ----------
-    pool_size
-        Connections kept open at most for units of work.
-    direct_pool_size
-        Connections kept open at most for single statements, beside those.
-    pool_timeout_seconds
-        How long a unit of work waits for a connection.
-    direct_pool_timeout_seconds
-        How long a single statement waits for a connection. Where PostgreSQL is away, this is how
-        soon it is known.
-    """
-
-    pool_size: int = 8
-    direct_pool_size: int = 12
-    pool_timeout_seconds: float = 5.0
-    direct_pool_timeout_seconds: float = 2.0
-    connect_timeout_seconds: int = 5
-    statement_timeout_seconds: float = 5.0
-    lock_timeout_seconds: float = 4.0
-    idle_in_transaction_timeout_seconds: float = 10.0
-
-    @property
-    def connections(self) -> int:
-        """Connections that a process holds at most."""
-        return self.pool_size + self.direct_pool_size
+# Off and on again: a bound that runs already is not moved.
+_LENGTHEN: Final = text(
+    "SELECT set_config('transaction_timeout', '0', true),"
+    f" set_config('transaction_timeout', '{DATABASE_SNAPSHOT_TIMEOUT_SECONDS}s', true)"
+)
 
 
 class UnitOfWork:
@@ -114,9 +96,7 @@ class UnitOfWork:
 class Database:
     """A pool of connections, from which services open units of work."""
 
-    def __init__(
-        self, engine: AsyncEngine, direct: AsyncConnectionPool[DriverConnection[DictRow]]
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, direct: AsyncConnectionPool[TenantConnection]) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._direct = direct
@@ -134,8 +114,13 @@ class Database:
         return cls(create_engine(url, limits), create_direct_pool(url, limits))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+    async def transaction(self, tenancy: Tenancy) -> AsyncIterator[UnitOfWork]:
         """Open a unit of work: it commits where the block ends, and rolls back where it raises.
+
+        Parameters
+        ----------
+        tenancy
+            Whose rows it sees: a tenant's, or those of ``EVERY_TENANT``.
 
         Raises
         ------
@@ -150,20 +135,38 @@ class Database:
         READ COMMITTED: each statement sees what others have committed before it began.
         """
         with translated_violations():
-            async with self._engine.begin() as connection:
-                yield UnitOfWork(connection)
+            async with self._engine.connect() as connection:
+                async with connection.begin():
+                    if tenancy is EVERY_TENANT:
+                        await restrict(connection, tenancy)
+                    else:
+                        await bind(connection, tenancy)
+                    yield UnitOfWork(connection)
+                if tenancy is not EVERY_TENANT:
+                    remember(connection, tenancy)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[UnitOfWork]:
+    async def reading(self, tenancy: Tenancy) -> AsyncIterator[UnitOfWork]:
         """Open a unit of work for single reads: each statement is a transaction of its own.
+
+        Parameters
+        ----------
+        tenancy
+            Whose rows it sees: a tenant's, or those of ``EVERY_TENANT`` in one transaction.
 
         Raises
         ------
         DatabaseUnavailable
             No connection, or it was lost.
         """
+        if tenancy is EVERY_TENANT:
+            async with self.transaction(tenancy) as unit_of_work:
+                yield unit_of_work
+            return
         with translated_violations():
             async with self._autocommit.connect() as connection:
+                await bind(connection, tenancy)
+                remember(connection, tenancy)
                 yield UnitOfWork(connection)
 
     @asynccontextmanager
@@ -184,6 +187,10 @@ class Database:
     async def batching(self) -> AsyncIterator[BatchStatements]:
         """Open a transaction for the set-based statements of a batch.
 
+        Notes
+        -----
+        It spans tenants as far as row-level security goes: PostgreSQL refuses COPY behind that.
+
         Raises
         ------
         DatabaseUnavailable
@@ -192,10 +199,11 @@ class Database:
             A constraint refused a change.
         """
         async with self._driver_connection() as connection, connection.transaction():
+            await connection.execute(ASSUME_SYSTEM_ROLE)
             yield BatchStatements(connection)
 
     @asynccontextmanager
-    async def _driver_connection(self) -> AsyncIterator[DriverConnection[DictRow]]:
+    async def _driver_connection(self) -> AsyncIterator[TenantConnection]:
         with translated_driver_errors():
             if self._direct.closed:
                 await self._direct.open()
@@ -209,14 +217,22 @@ class Database:
                     raise
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """Open a read-only transaction in which all statements see one moment (for proofs)."""
+    async def snapshot(self, tenancy: Tenancy) -> AsyncIterator[AsyncConnection]:
+        """Open a read-only transaction in which all statements see one moment.
+
+        Parameters
+        ----------
+        tenancy
+            Whose rows it sees: a tenant's, or those of ``EVERY_TENANT`` (for proofs).
+        """
         with translated_violations():
             async with self._engine.connect() as connection:
                 await connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
                 async with connection.begin():
+                    await connection.execute(_LENGTHEN)
+                    await restrict(connection, tenancy)
                     yield connection
 
     async def revision(self) -> str | None:
@@ -264,6 +280,13 @@ def driver_url(url: str) -> str:
     )
 
 
+def driverless_url(url: str) -> str:
+    """Give a PostgreSQL URL as the driver itself takes it."""
+    return (
+        make_url(driver_url(url)).set(drivername="postgresql").render_as_string(hide_password=False)
+    )
+
+
 def create_engine(url: str, limits: DatabaseLimits) -> AsyncEngine:
     """Make an engine whose connections have bounded statements, locks and idle time."""
     return create_async_engine(
@@ -278,15 +301,11 @@ def create_engine(url: str, limits: DatabaseLimits) -> AsyncEngine:
     )
 
 
-def create_direct_pool(
-    url: str, limits: DatabaseLimits
-) -> AsyncConnectionPool[DriverConnection[DictRow]]:
+def create_direct_pool(url: str, limits: DatabaseLimits) -> AsyncConnectionPool[TenantConnection]:
     """Make a pool of the driver's own connections; it is opened at its first use."""
     return AsyncConnectionPool(
-        make_url(driver_url(url))
-        .set(drivername="postgresql")
-        .render_as_string(hide_password=False),
-        connection_class=DriverConnection[DictRow],
+        driverless_url(url),
+        connection_class=TenantConnection,
         kwargs={
             **_connection_options(
                 limits, plan_cache_mode="force_generic_plan", enable_seqscan="off"
@@ -310,6 +329,7 @@ def _connection_options(limits: DatabaseLimits, **more: str) -> dict[str, Any]:
         "statement_timeout": limits.statement_timeout_seconds,
         "lock_timeout": limits.lock_timeout_seconds,
         "idle_in_transaction_session_timeout": limits.idle_in_transaction_timeout_seconds,
+        "transaction_timeout": limits.transaction_timeout_seconds,
     }
     settings = {
         # Times leave in UTC, whatever the server's own zone is.
@@ -331,5 +351,5 @@ class _WholeNumberLoader(Loader):
         return int(bytes(data))
 
 
-async def _read_whole_numbers(connection: DriverConnection[DictRow]) -> None:
+async def _read_whole_numbers(connection: TenantConnection) -> None:
     connection.adapters.register_loader("numeric", _WholeNumberLoader)

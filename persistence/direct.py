@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
@@ -20,23 +19,18 @@ from domain.ids import ApiKeyId, EntryId, HoldId, TenantId, TransferId
 from domain.transfers import CaptureMode, Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
 from persistence.api_keys import rate_from
+from persistence.tenancy import TenantConnection, execute_bound
 from persistence.transfers import transfer_from
 
-_GRANT: Final = """
-SELECT id, tenant_id, name, scopes, requests_per_second, requests_burst FROM api_keys
-WHERE revoked_at IS NULL AND (expires_at > now() OR expires_at IS NULL)
-"""
-_FIND_GRANT: Final = f"{_GRANT} AND secret_hash = %(secret_hash)s"
-_FIND_GRANT_IN_OVERLAP: Final = (
-    f"{_GRANT} AND previous_secret_hash = %(secret_hash)s AND previous_expires_at > now()"
-)
+# Whose key it is, is not known yet: the functions look behind the tenants' fence, by hash alone.
+_GRANT: Final = "SELECT id, tenant_id, name, scopes, requests_per_second, requests_burst FROM"
+_IS_GOOD: Final = "revoked_at IS NULL AND (expires_at > now() OR expires_at IS NULL)"
+_FIND_GRANT: Final = f"{_GRANT} api_key_of(%(secret_hash)s) WHERE {_IS_GOOD}"
+_FIND_GRANT_IN_OVERLAP: Final = f"{_GRANT} api_key_in_overlap_of(%(secret_hash)s) WHERE {_IS_GOOD}"
 
 _FIND_SUBJECT: Final = """
-SELECT tenants.id AS tenant_id, key.id, key.name, key.revoked_at IS NOT NULL AS is_revoked,
-    key.requests_per_second, key.requests_burst
-FROM tenants LEFT JOIN api_keys AS key
-    ON key.tenant_id = tenants.id AND key.issuer = %(issuer)s AND key.subject = %(subject)s
-WHERE tenants.name = %(tenant_name)s
+SELECT tenant_id, id, is_revoked, requests_per_second, requests_burst
+FROM api_subject_of(%(tenant_name)s, %(issuer)s, %(subject)s)
 """
 
 _FIND_SIDES: Final = """
@@ -194,7 +188,7 @@ class FoundSubject:
 class DirectStatements:
     """Single statements on one connection that commits each by itself."""
 
-    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+    def __init__(self, connection: TenantConnection) -> None:
         self._connection = connection
 
     async def find_grant(self, secret_hash: bytes) -> Grant | None:
@@ -205,9 +199,9 @@ class DirectStatements:
         The present secret is looked for first, and alone where it is found: one statement for both
         would cost every request, and is needed by the few that come during a rotation.
         """
-        row = await self._one(_FIND_GRANT, {"secret_hash": secret_hash})
+        row = await self._one_unbound(_FIND_GRANT, {"secret_hash": secret_hash})
         if row is None:
-            row = await self._one(_FIND_GRANT_IN_OVERLAP, {"secret_hash": secret_hash})
+            row = await self._one_unbound(_FIND_GRANT_IN_OVERLAP, {"secret_hash": secret_hash})
         if row is None:
             return None
         return Grant(
@@ -222,7 +216,7 @@ class DirectStatements:
         self, tenant_name: str, issuer: str, subject: str
     ) -> FoundSubject | None:
         """Look up a subject of an issuer; ``None`` where there is no such tenant."""
-        row = await self._one(
+        row = await self._one_unbound(
             _FIND_SUBJECT, {"tenant_name": tenant_name, "issuer": issuer, "subject": subject}
         )
         if row is None:
@@ -249,7 +243,9 @@ class DirectStatements:
         Whether the key is taken comes with the accounts, so where no account is found, it is not
         looked up.
         """
-        cursor = await self._connection.execute(
+        cursor = await execute_bound(
+            self._connection,
+            tenant_id,
             _FIND_SIDES,
             {
                 "tenant_id": tenant_id,
@@ -284,6 +280,7 @@ class DirectStatements:
         """
         try:
             row = await self._one(
+                order.tenant_id,
                 _RESERVE,
                 {
                     "id": order.id,
@@ -327,6 +324,7 @@ class DirectStatements:
         Locks the transfer, then both balances in the order of their ids.
         """
         row = await self._one(
+            tenant_id,
             _POST,
             {
                 "tenant_id": tenant_id,
@@ -345,9 +343,18 @@ class DirectStatements:
         Transfer | None
             In stage COMPLETED, or ``None`` where the transfer is not posted.
         """
-        row = await self._one(_FINALISE, {"tenant_id": tenant_id, "transfer_id": transfer_id})
+        row = await self._one(
+            tenant_id, _FINALISE, {"tenant_id": tenant_id, "transfer_id": transfer_id}
+        )
         return None if row is None else transfer_from(row)
 
-    async def _one(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
+    async def _one_unbound(self, statement: str, parameters: Mapping[str, Any]) -> DictRow | None:
+        """Run a statement that sees nothing but what its function looks up."""
         cursor = await self._connection.execute(statement, parameters)
+        return await cursor.fetchone()
+
+    async def _one(
+        self, tenant_id: TenantId, statement: str, parameters: Mapping[str, Any]
+    ) -> DictRow | None:
+        cursor = await execute_bound(self._connection, tenant_id, statement, parameters)
         return await cursor.fetchone()

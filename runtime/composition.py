@@ -26,7 +26,8 @@ from api.transfer_intake import TransferIntake
 from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
-from persistence.database import Database, DatabaseLimits
+from persistence.connection_limits import DatabaseLimits
+from persistence.database import Database
 from runtime.checkpoint_keys import read_checkpoint_key
 from runtime.issuer import open_issuer
 from runtime.migrations import require_current_schema, schema_problem
@@ -153,7 +154,10 @@ def make_services(
 
 @asynccontextmanager
 async def open_services(
-    database_url: str, *, publish: Callable[[Transfer], None] | None = None
+    database_url: str,
+    *,
+    publish: Callable[[Transfer], None] | None = None,
+    limits: DatabaseLimits | None = None,
 ) -> AsyncIterator[Services]:
     """Give services over a database, and close its connections afterwards.
 
@@ -164,7 +168,7 @@ async def open_services(
     DatabaseUnavailable
         No connection.
     """
-    database = Database.at(database_url)
+    database = Database.at(database_url, limits)
     try:
         await require_current_schema(database)
         yield make_services(database, publish) if publish else make_services(database)
@@ -195,7 +199,7 @@ async def open_api(
     outcomes = OutcomeBoard()
     async with (
         open_services(
-            settings.database_url.get_secret_value(), publish=outcomes.publish
+            settings.connection_url, publish=outcomes.publish, limits=settings.database_limits
         ) as services,
         open_issuer(settings) as verify_token,
     ):
@@ -281,7 +285,7 @@ async def work_until_stopped(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    async with open_services(settings.database_url.get_secret_value()) as services:
+    async with open_services(settings.connection_url, limits=settings.database_limits) as services:
         client = await connect_to(TemporalAccess.of(settings))
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)

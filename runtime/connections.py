@@ -6,6 +6,7 @@ import structlog
 from sqlalchemy import text
 
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 from runtime.composition import CONNECTIONS, open_services
 from runtime.settings import Settings
 
@@ -44,8 +45,7 @@ async def require_connections(settings: Settings) -> None:
     Where it may want more than are free now, that is only logged: others may give theirs back.
     """
     wanted = CONNECTIONS * settings.api_workers
-    url = settings.database_url.get_secret_value()
-    async with open_services(url) as services:
+    async with open_services(settings.connection_url) as services:
         allowed, taken = await _capacity(services.database)
     if wanted > allowed:
         raise TooFewConnections(
@@ -61,7 +61,7 @@ async def require_connections(settings: Settings) -> None:
 
 async def _capacity(database: Database) -> tuple[int, int]:
     """Tell how many connections this role may have there, and how many all have now."""
-    async with database.snapshot() as connection:
+    async with database.snapshot(EVERY_TENANT) as connection:
         allowed, taken = (await connection.execute(_CAPACITY)).one()
     # The check's own is about to be closed.
     return int(allowed), int(taken) - CHECK_CONNECTIONS

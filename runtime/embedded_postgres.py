@@ -9,7 +9,9 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
+from persistence.privileges import READER_ROLE, SERVICE_ROLE
 from runtime.child_process import Launch, bare_environment
+from runtime.database_roles import make_roles
 from runtime.local_errors import PartFailedError
 from runtime.part import Part, Report, say_nothing
 from runtime.ports import LOOPBACK, free_port, require_port
@@ -57,7 +59,7 @@ class EmbeddedPostgres(Part):
 
     Notes
     -----
-    The first start makes the data folder, and in it the role and database `transfers`.
+    The first start makes the data folder, and in it the database `transfers` with its roles.
     `system_identifier` tells one data folder from a later one in its place.
     `kill` is a crash: the next start recovers from the write-ahead log.
     """
@@ -94,6 +96,16 @@ class EmbeddedPostgres(Part):
         return self.url(ROLE, DATABASE)
 
     @property
+    def service_url(self) -> str:
+        """URL of the database `transfers` for the role that the service works as."""
+        return self.url(SERVICE_ROLE, DATABASE)
+
+    @property
+    def reader_url(self) -> str:
+        """URL of the database `transfers` for the role that only reads."""
+        return self.url(READER_ROLE, DATABASE)
+
+    @property
     def superuser_url(self) -> str:
         """URL of the maintenance database for the superuser."""
         return self.url(SUPERUSER, "postgres")
@@ -106,7 +118,7 @@ class EmbeddedPostgres(Part):
         return self._home
 
     def url(self, role: str, database: str) -> str:
-        """URL of a database of this server for one of its two roles."""
+        """URL of a database of this server for one of its roles."""
         return f"postgresql://{role}:{self._passwords[role]}@{LOOPBACK}:{self.port}/{database}"
 
     async def settle(self) -> None:
@@ -204,6 +216,7 @@ class EmbeddedPostgres(Part):
         try:
             async with await self._connect() as connection:
                 await _ensure_database(connection, self._passwords[ROLE])
+                await make_roles(connection, self._passwords)
                 self.system_identifier = await _system_identifier(connection)
         except psycopg.Error as error:
             raise self.failure(f"could not make its database ({error})") from error
@@ -231,6 +244,10 @@ async def _ensure_database(connection: psycopg.AsyncConnection, password: str) -
                 sql.Identifier(ROLE), sql.Literal(verifier)
             )
         )
+    # Who looks after a local stack sees and ends the sessions of its other roles too.
+    await connection.execute(
+        sql.SQL("GRANT pg_read_all_stats, pg_signal_backend TO {}").format(sql.Identifier(ROLE))
+    )
     found = await connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
     if await found.fetchone() is None:
         await connection.execute(

@@ -158,7 +158,7 @@ class LocalStack:
         require_ports(self._options)
         await _together(self._start(postgres), self._start(temporal))
         environment = self._environment(postgres, temporal)
-        await self._migrate(environment)
+        await self._migrate({**environment, "MIGRATION_DATABASE_URL": postgres.database_url})
         keys = await self._load_or_make_keys(postgres)
         await _together(*(self._start(part) for part in self._command_parts(api_url, environment)))
         self._info = StackInfo(
@@ -168,6 +168,8 @@ class LocalStack:
             temporal_address=temporal.address,
             temporal_namespace=temporal.namespace,
             database_url=postgres.database_url,
+            service_database_url=postgres.service_url,
+            reader_database_url=postgres.reader_url,
             api_key=keys.api_key,
             operator_key=keys.operator_key,
             pids={},
@@ -276,7 +278,7 @@ class LocalStack:
         return {
             **os.environ,
             **self._further_environment,
-            "DATABASE_URL": postgres.database_url,
+            "DATABASE_URL": postgres.service_url,
             "TEMPORAL_ADDRESS": temporal.address,
             "TEMPORAL_NAMESPACE": temporal.namespace,
             "TEMPORAL_UI_URL": temporal.ui_url,
@@ -294,7 +296,7 @@ class LocalStack:
     async def _load_or_make_keys(self, postgres: EmbeddedPostgres) -> BootstrapKeys:
         keys = load_keys(self._data_dir, postgres.system_identifier)
         if keys is None:
-            keys = await self._bootstrap(postgres.database_url)
+            keys = await self._bootstrap(postgres.service_url)
             save_keys(self._data_dir, postgres.system_identifier, keys)
         return keys
 

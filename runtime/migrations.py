@@ -6,10 +6,12 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, pool
 
 import migrations
 from migrations.compatibility import MARK
-from persistence.database import Database
+from persistence.database import Database, driver_url
+from persistence.privileges import grant_privileges
 
 HEAD: Final = "head"
 
@@ -35,8 +37,18 @@ def head_revision() -> str:
 
 
 def migrate(database_url: str, *, revision: str = HEAD) -> None:
-    """Bring a database up to a revision; nothing where it is there already."""
+    """Bring a database up to a revision, and give the roles that are there what they may have.
+
+    Parameters
+    ----------
+    database_url
+        Of the role that owns the tables.
+    """
     command.upgrade(alembic_config(database_url), revision)
+    engine = create_engine(driver_url(database_url), poolclass=pool.NullPool, hide_parameters=True)
+    with engine.begin() as connection:
+        grant_privileges(connection)
+    engine.dispose()
 
 
 def downgrade(database_url: str, revision: str) -> None:

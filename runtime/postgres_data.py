@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from persistence.privileges import READER_ROLE, SERVICE_ROLE
 from runtime.child_process import Account, Launch, bare_environment, run_to_end
 from runtime.local_errors import AlreadyRunningError, FolderError
 from runtime.ports import LOOPBACK
@@ -53,6 +54,7 @@ INITDB_SECONDS = 120.0
 PREDECESSOR_SECONDS = 30.0
 POLL_SECONDS = 0.1
 
+_LOGINS = (SUPERUSER, ROLE, SERVICE_ROLE, READER_ROLE)
 _PID_FILE = "postmaster.pid"
 _PID_FILE_STATUS_LINE = 7
 
@@ -64,7 +66,7 @@ def server_command(home: PostgresHome, port: int) -> tuple[str, ...]:
 
 
 def load_passwords(home: PostgresHome) -> dict[str, str]:
-    """Read the passwords of the two roles; make them for a folder that has no data yet.
+    """Read the passwords of the roles; make those that are not there yet.
 
     Raises
     ------
@@ -72,14 +74,16 @@ def load_passwords(home: PostgresHome) -> dict[str, str]:
         There is data, but the file of its passwords is gone or not readable.
     """
     passwords = read_private_json(home.credentials)
-    if passwords is not None:
+    if passwords is not None and passwords.keys() >= set(_LOGINS):
         return passwords
-    if home.data.exists():
+    if passwords is None and home.data.exists():
         raise FolderError(
             f"{home.credentials} is missing, and with it the passwords of the data in {home.data}. "
             f"Put it back, or remove {home.folder} to begin anew without that data."
         )
-    passwords = {role: secrets.token_urlsafe(PASSWORD_BYTES) for role in (SUPERUSER, ROLE)}
+    passwords = {role: secrets.token_urlsafe(PASSWORD_BYTES) for role in _LOGINS} | (
+        passwords or {}
+    )
     write_private_json(home.credentials, passwords)
     return passwords
 

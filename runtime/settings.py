@@ -4,20 +4,26 @@ Lower layers receive plain values; only the composition root sees this object.
 """
 
 from pathlib import Path
-from typing import Annotated, Final, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.limits import (
     API_WORKERS_MAXIMUM,
+    DATABASE_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
+    DATABASE_LOCK_TIMEOUT_SECONDS,
+    DATABASE_STATEMENT_TIMEOUT_SECONDS,
+    DATABASE_TIMEOUT_SECONDS_MAXIMUM,
+    DATABASE_TRANSACTION_TIMEOUT_SECONDS,
     FAILED_LOGINS_MAXIMUM,
     FAILED_LOGINS_PER_MINUTE_DEFAULT,
     IN_FLIGHT_MAXIMUM,
     REQUESTS_IN_FLIGHT_DEFAULT,
     TRANSFERS_IN_FLIGHT_DEFAULT,
 )
+from persistence.connection_limits import DatabaseLimits
 from workflows.payload_keys import PayloadKeyRing
 
 DEFAULT_DATA_DIR = Path(".local")
@@ -26,6 +32,9 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 DeploymentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 BuildId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 """Part of a deployment's name in Temporal, as ``<deployment>.<build>``."""
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+Seconds = Annotated[float, Field(ge=0.1, le=DATABASE_TIMEOUT_SECONDS_MAXIMUM)]
 
 
 class Settings(BaseSettings):
@@ -43,6 +52,18 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         description="PostgreSQL URL: postgresql://user:password@host:port/database"
     )
+    database_ssl_mode: SslMode | None = Field(
+        default=None, description="verify-full outside of one machine; else what the URL says"
+    )
+    database_ssl_root_certificate: Path | None = Field(
+        default=None, description="file of the authorities that may sign PostgreSQL's certificate"
+    )
+    database_statement_timeout_seconds: Seconds = DATABASE_STATEMENT_TIMEOUT_SECONDS
+    database_lock_timeout_seconds: Seconds = DATABASE_LOCK_TIMEOUT_SECONDS
+    database_idle_in_transaction_timeout_seconds: Seconds = (
+        DATABASE_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS
+    )
+    database_transaction_timeout_seconds: Seconds = DATABASE_TRANSACTION_TIMEOUT_SECONDS
     temporal_address: str = Field(default="127.0.0.1:7233", description="host:port of Temporal")
     temporal_namespace: str = "default"
     temporal_ui_url: str | None = Field(
@@ -116,6 +137,32 @@ class Settings(BaseSettings):
         description="private key that the API's checkpoints are signed with: a file of mode 0600",
     )
     log_level: str = "INFO"
+
+    @property
+    def connection_url(self) -> str:
+        """URL of the database, with what is set of TLS in it."""
+        return self.with_tls(self.database_url.get_secret_value())
+
+    @property
+    def database_limits(self) -> DatabaseLimits:
+        """Bounds of a process's use of the database."""
+        return DatabaseLimits(
+            statement_timeout_seconds=self.database_statement_timeout_seconds,
+            lock_timeout_seconds=self.database_lock_timeout_seconds,
+            idle_in_transaction_timeout_seconds=self.database_idle_in_transaction_timeout_seconds,
+            transaction_timeout_seconds=self.database_transaction_timeout_seconds,
+        )
+
+    def with_tls(self, database_url: str) -> str:
+        """Add what is set of TLS to a database's URL; a setting goes before the URL's own."""
+        root = self.database_ssl_root_certificate
+        added = {
+            **({"sslmode": self.database_ssl_mode} if self.database_ssl_mode else {}),
+            **({"sslrootcert": str(root)} if root else {}),
+        }
+        parts = urlsplit(database_url)
+        query = dict(parse_qsl(parts.query)) | added
+        return parts._replace(query=urlencode(query)).geturl() if added else database_url
 
     @model_validator(mode="after")
     def _whole_issuer(self) -> Self:

@@ -37,7 +37,17 @@ class BootstrapKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackInfo:
-    """Where a running local stack is to be found: the content of ``stack.json``."""
+    """Where a running local stack is to be found: the content of ``stack.json``.
+
+    Parameters
+    ----------
+    database_url
+        For the owner of the tables, who migrates and sees all.
+    service_database_url
+        For the role that API and worker have, which sees one tenant at a time.
+    reader_database_url
+        For the role that sees all and changes nothing.
+    """
 
     api_url: str
     console_url: str
@@ -45,6 +55,8 @@ class StackInfo:
     temporal_address: str
     temporal_namespace: str
     database_url: str = field(repr=False)
+    service_database_url: str = field(default="", repr=False)
+    reader_database_url: str = field(default="", repr=False)
     api_key: str = field(repr=False)
     operator_key: str = field(repr=False)
     pids: Mapping[str, int]

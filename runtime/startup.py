@@ -8,6 +8,7 @@ from temporalio.service import RPCError
 
 from domain.errors import DatabaseUnavailable, TemporalUnavailable
 from persistence.violations import domain_error_of
+from runtime.database_roles import RolesRefused
 from runtime.migrations import StaleSchemaError
 from runtime.temporal_access import TemporalFileUnreadable
 
@@ -38,6 +39,8 @@ def _refusal(error: Exception) -> str | None:
         return f"Temporal refuses: {error.message}"
     if isinstance(error, ArgumentError):
         return f"The database's URL cannot be read; it has the form {URL_FORM}."
+    if isinstance(error, RolesRefused):
+        return f"The roles cannot be made: {error}."
     if isinstance(error, StaleSchemaError | CommandError):
         return f"{error}."
     if isinstance(error, TemporalFileUnreadable):

@@ -186,6 +186,7 @@ def make_worker(
         closed_status=gateway.closed_status,
         open_workflow_ids=gateway.open_workflow_ids,
         start_batch=BatchGateway(client, task_queue=task_queue).start,
+        carry_on=gateway.carry_on,
     )
     care = LedgerCareActivities(
         seals=SealService(database),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from persistence.seal_proof import SealProofReader
+from persistence.tenancy import EVERY_TENANT
 from persistence.verification import Violation
 from runtime.composition import open_services
 from runtime.settings import Settings
@@ -30,7 +31,7 @@ __all__ = [
 
 async def verify_by(settings: Settings) -> VerificationReport:
     """Prove the seven invariants against the servers that the settings name, as ``verify`` does."""
-    return await _verify(settings.database_url.get_secret_value(), TemporalAccess.of(settings))
+    return await _verify(settings.connection_url, TemporalAccess.of(settings))
 
 
 async def verify(
@@ -74,5 +75,8 @@ async def verify_seals(database_url: str, known: Sequence[KnownSeal]) -> SealPro
     DatabaseUnavailable
         It cannot be reached; nothing was proved.
     """
-    async with open_services(database_url) as services, services.database.snapshot() as snapshot:
+    async with (
+        open_services(database_url) as services,
+        services.database.snapshot(EVERY_TENANT) as snapshot,
+    ):
         return await SealProver(SealProofReader(snapshot), known).prove()

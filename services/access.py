@@ -24,6 +24,7 @@ from domain.limits import (
 )
 from domain.pages import Page
 from persistence.database import Database, UnitOfWork
+from persistence.tenancy import EVERY_TENANT, Tenancy
 from services.authentication import KEY_PREFIX, hash_of
 from services.identifiers import new_uuid
 
@@ -70,7 +71,7 @@ class AccessService:
         """
         new = NewApiKey(name, scopes, expires_at, rate)
         _require_ahead(new)
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             tenant = await unit_of_work.api_keys.ensure_tenant(TenantId(new_uuid()), tenant_name)
             return await _insert(unit_of_work, tenant.id, new, Change("api_key.create", actor))
 
@@ -96,7 +97,7 @@ class AccessService:
         _require_held(maker, new)
         _require_ahead(new)
         change = Change("api_key.create", maker.actor, reason)
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(maker.tenant_id) as unit_of_work:
             return await _insert(unit_of_work, maker.tenant_id, new, change)
 
     async def get(self, tenant_id: TenantId, key_id: ApiKeyId) -> ApiKey:
@@ -107,7 +108,7 @@ class AccessService:
         ApiKeyNotFound
             The tenant has no such key.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             key = await unit_of_work.api_keys.get(tenant_id, key_id)
         if key is None:
             raise ApiKeyNotFound(str(key_id))
@@ -115,7 +116,7 @@ class AccessService:
 
     async def page(self, tenant_id: TenantId, *, after: UUID | None, limit: int) -> Page[ApiKey]:
         """Read a page of a tenant's keys, newest first, revoked ones and subjects among them."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.api_keys.page_of_tenant(
                 tenant_id, after=after, limit=limit + 1
             )
@@ -123,7 +124,7 @@ class AccessService:
 
     async def list_keys(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.api_keys.page(tenant_name)
 
     async def rotate_key(
@@ -165,7 +166,7 @@ class AccessService:
         approve what it has made. Of three secrets in a row the first ends with the second rotation.
         """
         secret = _new_secret()
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(_sight_of(rotated_by)) as unit_of_work:
             key = await _lock(unit_of_work, key_id, rotated_by)
             if rotated_by is not None and (lacking := key.scopes - rotated_by.scopes):
                 raise ScopeNotHeld(sorted(lacking))
@@ -196,7 +197,7 @@ class AccessService:
         ApiKeyNotFound
             There is no key with this id.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             key = await _lock(unit_of_work, key_id, None)
             if key.rate == rate:
                 return key
@@ -227,13 +228,18 @@ class AccessService:
         ApiKeyNotFound
             There is no key with this id, or it is another tenant's.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(_sight_of(revoked_by)) as unit_of_work:
             key = await _lock(unit_of_work, key_id, revoked_by)
             if key.revoked_at is not None:
                 return key
             asked = Change("api_key.revoke", revoked_by.actor if revoked_by else actor, reason)
             await _record(unit_of_work, key, asked, {})
             return await unit_of_work.api_keys.revoke(key.id)
+
+
+def _sight_of(asker: Principal | None) -> Tenancy:
+    """Tell whose keys are looked at: those of who asks through the API, or all."""
+    return EVERY_TENANT if asker is None else asker.tenant_id
 
 
 async def _lock(unit_of_work: UnitOfWork, key_id: str, asker: Principal | None) -> ApiKey:

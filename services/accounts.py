@@ -54,7 +54,7 @@ class AccountService:
         ExternalIdTaken
             Another user of the tenant has the external id.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             user = await unit_of_work.users.insert(
                 user_id=UserId(new_uuid()),
                 tenant_id=tenant_id,
@@ -79,7 +79,7 @@ class AccountService:
         UserNotFound
             The tenant has no such user.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             user = await unit_of_work.users.get(tenant_id, user_id)
         if user is None:
             raise UserNotFound(str(user_id))
@@ -89,7 +89,7 @@ class AccountService:
         self, tenant_id: TenantId, *, external_id: str | None, after: UUID | None, limit: int
     ) -> Page[User]:
         """Read a page of users, newest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.users.page(
                 tenant_id, external_id=external_id, after=after, limit=limit + 1
             )
@@ -123,7 +123,7 @@ class AccountService:
         account_id = AccountId(new_uuid())
         for draw in range(1, ACCOUNT_NUMBER_DRAWS + 1):
             try:
-                async with self._database.transaction() as unit_of_work:
+                async with self._database.transaction(tenant_id) as unit_of_work:
                     if await unit_of_work.users.get(tenant_id, user_id) is None:
                         raise UserNotFound(str(user_id))
                     await self._ensure_settlement_account(unit_of_work, tenant_id, currency)
@@ -168,14 +168,14 @@ class AccountService:
         AccountNotFound
             The tenant has no such account.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await self._require(unit_of_work, tenant_id, reference)
 
     async def list_accounts(
         self, tenant_id: TenantId, wanted: AccountFilter, *, after: UUID | None, limit: int
     ) -> Page[Account]:
         """Read a page of accounts, newest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.accounts.page(
                 tenant_id, wanted, after=after, limit=limit + 1
             )
@@ -336,7 +336,7 @@ class AccountService:
 
         What the change gives is what the audit log says of it; ``None`` where nothing changed.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             account = await self._require(unit_of_work, tenant_id, reference)
             if account.kind is AccountKind.SYSTEM:
                 raise SystemAccountProtected

@@ -48,7 +48,7 @@ class ApprovalRuleService:
         ApprovalRuleTaken
             Another one is in force for the currency and threshold.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             rule = await unit_of_work.approval_rules.insert(
                 rule_id=ApprovalRuleId(new_uuid()),
                 tenant_id=tenant_id,
@@ -89,7 +89,7 @@ class ApprovalRuleService:
         -----
         Transfers that wait already go on waiting: what they need stands on themselves.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             present = await unit_of_work.approval_rules.lock(tenant_id, rule_id)
             rule = _require(present, rule_id)
             if rule.retired_at is not None:
@@ -108,7 +108,7 @@ class ApprovalRuleService:
         ApprovalRuleNotFound
             The tenant has no such rule.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             rule = await unit_of_work.approval_rules.get(tenant_id, rule_id)
         return _require(rule, rule_id)
 
@@ -116,7 +116,7 @@ class ApprovalRuleService:
         self, tenant_id: TenantId, *, is_in_force: bool | None, after: UUID | None, limit: int
     ) -> Page[ApprovalRule]:
         """Read a page of rules, newest first; those in force, retired ones, or both."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.approval_rules.page(
                 tenant_id, is_in_force=is_in_force, after=after, limit=limit + 1
             )

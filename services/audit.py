@@ -4,6 +4,7 @@ from domain.audit import AuditRecord
 from domain.pages import Page
 from persistence.audit import AuditFilter
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 
 
 class AuditService:
@@ -22,6 +23,6 @@ class AuditService:
         before
             Id of the last record of the page before.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(wanted.tenant_id or EVERY_TENANT) as unit_of_work:
             found = await unit_of_work.audit.page(wanted, before=before, limit=limit + 1)
         return Page.of(found, limit, lambda record: str(record.id))

@@ -113,7 +113,7 @@ class AuthenticationService:
     ) -> None:
         """Record a subject that is seen for the first time, once, however many come at a time."""
         key_id = ApiKeyId(new_uuid())
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             is_new = await unit_of_work.api_keys.ensure_subject(
                 key_id=key_id, tenant_id=tenant_id, issuer=claims.issuer, subject=claims.subject
             )

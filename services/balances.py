@@ -27,7 +27,7 @@ class BalanceService:
         Posted counts by the entries' ``effective_at``, held by when holds were open. The overdraft
         limit is today's: its history is not kept. Sums the account's entries up to that time.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(account.tenant_id) as unit_of_work:
             posted_minor = await unit_of_work.ledger.posted_as_of(account.id, as_of)
             held_minor = await unit_of_work.holds.held_as_of(account.id, as_of)
         overdraft_limit_minor = account.balance.overdraft_limit_minor or 0

@@ -171,7 +171,7 @@ class BatchPostingService:
             return await self._cancel(statements, locked.batch, failure)
 
     async def _batch(self, tenant_id: TenantId, batch_id: BatchId) -> TransferBatch:
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             batch = await unit_of_work.batches.get(tenant_id, batch_id)
         if batch is None:
             raise BatchNotFound(str(batch_id))

@@ -10,6 +10,7 @@ from domain.ids import BatchId, TenantId
 from domain.pages import Page
 from persistence.batch_statements import ROW_COLUMNS
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 
 CREATE_BATCH = "batch.create"
 UNFINISHED_PAGE_SIZE = 100
@@ -31,7 +32,7 @@ class BatchService:
         IdempotencyKeyReused
             The key was used for another batch.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             batch = await unit_of_work.batches.get_by_key(tenant_id, key)
         if batch is not None and batch.fingerprint != fingerprint:
             raise IdempotencyKeyReused(key)
@@ -79,7 +80,7 @@ class BatchService:
         BatchNotFound
             The tenant has no such batch.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             batch = await unit_of_work.batches.get(tenant_id, batch_id)
         if batch is None:
             raise BatchNotFound(str(batch_id))
@@ -89,14 +90,14 @@ class BatchService:
         """Count a batch's rows that moved no money, by the code of the reason."""
         if not (batch.counts.failed or batch.counts.rejected):
             return {}
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(batch.tenant_id) as unit_of_work:
             return await unit_of_work.batches.codes(batch.id)
 
     async def page(
         self, tenant_id: TenantId, *, after: UUID | None, limit: int
     ) -> Page[TransferBatch]:
         """Read a page of batches, newest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.batches.page(tenant_id, after=after, limit=limit + 1)
         return Page.of(found, limit, lambda batch: str(batch.id))
 
@@ -104,7 +105,7 @@ class BatchService:
         self, batch: TransferBatch, statuses: Sequence[RowStatus], *, after: int, limit: int
     ) -> Page[BatchRow]:
         """Read a page of a batch's rows, in their order."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(batch.tenant_id) as unit_of_work:
             found = await unit_of_work.batches.rows(
                 batch.id, statuses=statuses, after=after, limit=limit + 1
             )
@@ -119,7 +120,7 @@ class BatchService:
         """
         after = 0
         while after < batch.counts.total:
-            async with self._database.reading() as unit_of_work:
+            async with self._database.reading(batch.tenant_id) as unit_of_work:
                 found = await unit_of_work.batches.rows(
                     batch.id, after=after, limit=RESULT_PAGE_SIZE
                 )
@@ -145,7 +146,7 @@ class BatchService:
         BatchFinished
             Every row of it has its outcome.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             is_new = await unit_of_work.batches.request_cancel(tenant_id, batch_id)
             if is_new:
                 await unit_of_work.audit.record(
@@ -165,7 +166,7 @@ class BatchService:
         """Go through the PROCESSING batches of all tenants that have not moved for a while."""
         last: UUID | None = None
         while True:
-            async with self._database.reading() as unit_of_work:
+            async with self._database.reading(EVERY_TENANT) as unit_of_work:
                 found = await unit_of_work.batches.unfinished(
                     idle_seconds=idle_seconds, after=last, limit=UNFINISHED_PAGE_SIZE
                 )

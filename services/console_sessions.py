@@ -10,6 +10,7 @@ from domain.audit import ActorKind
 from domain.console_sessions import ConsoleSession
 from domain.errors import SessionEnded, TenantNotFound
 from persistence.database import Database, UnitOfWork
+from persistence.tenancy import EVERY_TENANT
 
 TOKEN_BYTES: Final = 32
 """Random bytes of a token: too many to guess, so that a plain fast hash protects it."""
@@ -36,7 +37,7 @@ class ConsoleSessionService:
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         has_own_scopes = principal.actor.kind is ActorKind.OIDC
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             await unit_of_work.console_sessions.insert(
                 _hash(token),
                 principal.api_key_id,
@@ -65,7 +66,7 @@ class ConsoleSessionService:
         -----
         Nothing is cached: a session ends with its key, in every process.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             session = await unit_of_work.console_sessions.find(_hash(token))
             if session is None:
                 raise SessionEnded
@@ -86,7 +87,7 @@ class ConsoleSessionService:
         tenant = next((t for t in await self.tenants(session) if str(t.id) == tenant_id), None)
         if tenant is None:
             raise TenantNotFound(tenant_id)
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             await unit_of_work.console_sessions.view(_hash(token), tenant.id)
             seen = replace(principal, tenant_id=tenant.id)
             await _record(unit_of_work, seen, "console_session.view")
@@ -95,7 +96,7 @@ class ConsoleSessionService:
         """Read the tenants that a session may look at, by their names."""
         if not session.is_operator:
             return [Tenant(session.key.tenant_id, session.key.tenant_name)]
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.api_keys.all_tenants()
 
     async def end(self, token: str, principal: Principal | None = None) -> None:
@@ -106,7 +107,7 @@ class ConsoleSessionService:
         principal
             Who logs out, for the audit log; nobody where another login takes its place.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             await unit_of_work.console_sessions.delete(_hash(token))
             if principal is not None:
                 await _record(unit_of_work, principal, "console_session.end")

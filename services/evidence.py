@@ -10,6 +10,7 @@ from domain.operations import Operation
 from domain.transfers import Transfer
 from persistence.audit import AuditFilter
 from persistence.database import Database, UnitOfWork
+from persistence.tenancy import EVERY_TENANT
 
 Row = TypeVar("Row")
 
@@ -37,7 +38,7 @@ class EvidenceService:
         DatabaseUnavailable
             No connection.
         """
-        async with self._database.snapshot() as connection:
+        async with self._database.snapshot(EVERY_TENANT) as connection:
             unit_of_work = UnitOfWork(connection)
             owner = await unit_of_work.evidence.owner(transfer_id)
             if owner is None or tenant_id not in {None, owner[0]}:

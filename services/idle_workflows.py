@@ -9,6 +9,7 @@ from domain.ids import BatchId, TenantId, parse_uuid
 from persistence.database import Database
 from persistence.proofs import FoundViolation
 from persistence.reconciliation import FinishedWork
+from persistence.tenancy import EVERY_TENANT
 from services.transactions import TransactionService
 from services.workflow_census import ClosedStatus, OpenWorkflowIds, WorkflowCensus
 
@@ -91,7 +92,7 @@ class IdleWorkflowService:
         A cancel is safe for any transfer that is final: its workflow reads that from the database
         and ends.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             walk = await unit_of_work.proofs.walk(WORKFLOWS)
             age = await unit_of_work.proofs.age(WORKFLOWS)
             # What was just made has not looked yet.
@@ -100,7 +101,7 @@ class IdleWorkflowService:
         if is_recent and progress[WORKFLOWS].completed_at is not None:
             return None
         report = await self._look()
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             await unit_of_work.proofs.record(WORKFLOWS, report.violations)
             await unit_of_work.proofs.advance(walk, position=None, examined=report.examined)
         return report
@@ -133,14 +134,14 @@ class IdleWorkflowService:
             for workflow_id in page
             if (tenant_id := parse_uuid(workflow_id[:_UUID_LENGTH])) is not None
         ]
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.reconciliation.finished_transfers(named)
 
     async def _finished_batches(self, page: Sequence[str]) -> list[FinishedWork]:
         named = [
             (workflow_id, BatchId(UUID(workflow_id.rpartition("/")[2]))) for workflow_id in page
         ]
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.reconciliation.finished_batches(named)
 
     async def _end(self, finished: Sequence[FinishedWork], violations: list[FoundViolation]) -> int:

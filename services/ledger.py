@@ -131,11 +131,17 @@ class LedgerService:
         self, tenant_id: TenantId, transfer_id: TransferId
     ) -> list[LedgerEntry]:
         """Read the entries of a transfer, debits first; none where it has not posted."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await unit_of_work.ledger.of_transfer(tenant_id, transfer_id)
 
     async def entries_of_account(
-        self, account_id: AccountId, wanted: EntryFilter, *, after: int | None, limit: int
+        self,
+        tenant_id: TenantId,
+        account_id: AccountId,
+        wanted: EntryFilter,
+        *,
+        after: int | None,
+        limit: int,
     ) -> Page[LedgerEntry]:
         """Read a page of an account's entries.
 
@@ -146,7 +152,7 @@ class LedgerService:
         limit
             Entries at most, 1 to ``PAGE_SIZE_MAXIMUM``.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.ledger.of_account(
                 account_id, wanted, after=after, limit=limit + 1
             )
@@ -174,5 +180,5 @@ class LedgerService:
             return []
         gaps = max(1, count - 1)
         sequences = sorted({first + (last - first) * number // gaps for number in range(count)})
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(account.tenant_id) as unit_of_work:
             return await unit_of_work.ledger.at_sequences(account.id, sequences)

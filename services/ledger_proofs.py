@@ -10,6 +10,7 @@ from domain.ledger_seals import Seal
 from persistence.database import Database
 from persistence.proof_slices import SEALS_INVARIANT, WALKS, WALKS_OF_INVARIANT
 from persistence.proofs import OpenViolation, WalkProgress
+from persistence.tenancy import EVERY_TENANT
 from services.ledger_seals import SEALING
 from services.verification import INVARIANTS
 
@@ -103,11 +104,11 @@ class LedgerProofService:
         """
         examined = violations = 0
         for name, prove in WALKS.items():
-            async with self._database.transaction() as unit_of_work:
+            async with self._database.transaction(EVERY_TENANT) as unit_of_work:
                 walk = await unit_of_work.proofs.walk(name)
-            async with self._database.snapshot() as snapshot:
+            async with self._database.snapshot(EVERY_TENANT) as snapshot:
                 found = await prove(snapshot, walk.position)
-            async with self._database.transaction() as unit_of_work:
+            async with self._database.transaction(EVERY_TENANT) as unit_of_work:
                 await unit_of_work.proofs.record(name, found.violations)
                 await unit_of_work.proofs.advance(
                     walk, position=found.position, examined=found.examined
@@ -124,7 +125,7 @@ class LedgerProofService:
         DatabaseUnavailable
             No connection.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             progress = {walk.name: walk for walk in await unit_of_work.proofs.progress()}
             violations = await unit_of_work.proofs.open_violations()
             newest = await unit_of_work.seals.newest()

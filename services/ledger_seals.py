@@ -12,6 +12,7 @@ from domain.ledger_seals import GENESIS_HASH, Seal, SealContent, SealedEntry, ro
 from domain.limits import SEAL_ENTRIES_MAXIMUM, SEAL_SEGMENT_ENTRIES_MAXIMUM
 from persistence.database import Database, UnitOfWork
 from persistence.seals import UnsealedRange, WrittenSegment
+from persistence.tenancy import EVERY_TENANT
 
 SEALING: Final = "sealing"
 """Name under which the last look at recent entries is noted."""
@@ -99,28 +100,28 @@ class SealService:
         while run.is_due and await self._seal_walking(run):
             pass
         if run.is_alone:
-            async with self._database.transaction() as unit_of_work:
+            async with self._database.transaction(EVERY_TENANT) as unit_of_work:
                 await unit_of_work.proofs.note_unsealed(SEALING, run.left)
         return SealingReport(run.seals, run.entries, run.left)
 
     async def newest(self) -> Seal | None:
         """Read the newest seal; ``None`` before the first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.seals.newest()
 
     async def get(self, number: int) -> Seal | None:
         """Read a seal by its number."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.seals.get(number)
 
     async def covering(self, tenant_id: TenantId, transfer_id: TransferId) -> list[SealedEntry]:
         """Tell for each entry of a transfer which seal covers it, and that seal's hash."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await unit_of_work.seals.covering(tenant_id, transfer_id)
 
     async def _seal_recent(self, run: _Run) -> bool:
         """Seal entries that were made since the last look; tell whether there may be more."""
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             run.is_alone = await unit_of_work.seals.is_alone()
             if not run.is_alone:
                 return False
@@ -131,7 +132,7 @@ class SealService:
 
     async def _seal_walking(self, run: _Run) -> bool:
         """Seal what the next accounts by id have unsealed; tell whether it is worth going on."""
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             run.is_alone = await unit_of_work.seals.is_alone()
             if not run.is_alone:
                 return False

@@ -33,7 +33,7 @@ class LimitService:
         AccountNotFound
             The tenant has no such account.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             account = await _require(unit_of_work, tenant_id, reference)
             return account, await unit_of_work.limits.get(tenant_id, account.id)
 
@@ -111,7 +111,7 @@ class LimitService:
         reason: str | None,
     ) -> tuple[Account, LimitUsage | None]:
         """Change limits under the account's lock, and read them as they then are."""
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             account = await _require(unit_of_work, tenant_id, reference)
             if account.kind is AccountKind.SYSTEM:
                 raise SystemAccountProtected

@@ -20,7 +20,7 @@ from domain.errors import (
     TransferCancelled,
     TransferNotFound,
 )
-from domain.ids import TransferId
+from domain.ids import TenantId, TransferId
 from domain.limits import CAPTURES_MAXIMUM
 from domain.money import Money
 from domain.operations import Operation, OperationOrder, OperationRecord
@@ -102,7 +102,7 @@ class OperationService:
         a reserve does. Repeats of one operation meet at the transfer's lock; a key that another
         request takes meanwhile undoes the effect.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(order.tenant_id) as unit_of_work:
             transfer = await unit_of_work.transfers.lock(order.tenant_id, order.transfer_id)
             if transfer is None:
                 raise TransferNotFound(str(order.transfer_id))
@@ -137,12 +137,14 @@ class OperationService:
         IdempotencyKeyReused
             The key was used for another request.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(order.tenant_id) as unit_of_work:
             return await self._idempotency.find_operation(unit_of_work, order, transfer)
 
-    async def decisions(self, transfer_id: TransferId) -> list[OperationRecord]:
+    async def decisions(
+        self, tenant_id: TenantId, transfer_id: TransferId
+    ) -> list[OperationRecord]:
         """Read who approved or rejected a transfer, oldest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await unit_of_work.operations.of_transfer(
                 transfer_id, Operation.APPROVE, Operation.REJECT
             )

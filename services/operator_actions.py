@@ -42,7 +42,7 @@ class OperatorActionService:
         fails half-way was asked for all the same.
         """
         candidate = found.candidate
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(candidate.tenant_id) as unit_of_work:
             await unit_of_work.audit.record(
                 actor,
                 f"{AUDITED_AS}{action}",

@@ -7,6 +7,7 @@ from domain.ids import TenantId, TransferId
 from domain.states import ProcessState
 from domain.transfers import HoldStatus
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 
 ORPHANS: Final = "holds"
 """Name of the walk."""
@@ -43,12 +44,12 @@ class OrphanHoldService:
         DatabaseUnavailable
             No connection; the next run looks at the same slice.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             walk = await unit_of_work.proofs.walk(ORPHANS)
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             found = await unit_of_work.reconciliation.orphans(walk.position, TRANSFERS_A_SLICE)
         closed = [await self.close(*orphan) for orphan in found.transfers]
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             await unit_of_work.proofs.advance(
                 walk, position=found.position, examined=found.examined
             )
@@ -64,7 +65,7 @@ class OrphanHoldService:
         orphan beside them, it is given back; where it does not, only the hold's status was left
         behind; else nothing is done, and the proof of the holds names the account.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             transfer = await unit_of_work.transfers.lock(tenant_id, transfer_id)
             if transfer is None or not transfer.is_final:
                 return False

@@ -119,7 +119,7 @@ class OverviewService:
         start = _floor(now, resolution.step) + resolution.step - resolution.length
         maximum = OVERVIEW_TRANSFERS_MAXIMUM
         span = Span(tenant_id, start, first_id_since(start - ID_SLACK), maximum)
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             overview = unit_of_work.overview
             found, whole = await overview.activity(span, resolution.step)
             failures = await overview.failures(span, CODES_SHOWN_MAXIMUM)

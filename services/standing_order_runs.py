@@ -11,6 +11,7 @@ from domain.standing_orders import RunState, StandingOrder, StandingOrderRun, ti
 from domain.states import ProcessState
 from domain.transfers import Failure, Transfer, TransferOrder, TransferRequest
 from persistence.database import Database
+from persistence.tenancy import EVERY_TENANT
 from services.idempotency import fingerprint_of
 from services.identifiers import new_uuid
 from services.standing_orders import SCAN_PAGE_SIZE
@@ -45,7 +46,7 @@ class StandingOrderRunService:
         StandingOrderNotFound
             The tenant has no such order.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             if await unit_of_work.standing_orders.get(tenant_id, order_id) is None:
                 raise StandingOrderNotFound(str(order_id))
             found = await unit_of_work.standing_orders.runs_page(
@@ -53,10 +54,10 @@ class StandingOrderRunService:
             )
         return Page.of(found, limit, lambda run: time_name(run.scheduled_at))
 
-    async def last(self, order_id: StandingOrderId) -> StandingOrderRun | None:
-        """Read the run of the latest time."""
-        async with self._database.reading() as unit_of_work:
-            found = await unit_of_work.standing_orders.runs_page(order_id, before=None, limit=1)
+    async def last(self, order: StandingOrder) -> StandingOrderRun | None:
+        """Read an order's run of the latest time."""
+        async with self._database.reading(order.tenant_id) as unit_of_work:
+            found = await unit_of_work.standing_orders.runs_page(order.id, before=None, limit=1)
         return found[0] if found else None
 
     async def decide(
@@ -88,7 +89,7 @@ class StandingOrderRunService:
         One transaction. Keeps the order's status from changing meanwhile: once a pause has
         returned, no further run is begun. The run's primary key makes it repeatable.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
             order = await unit_of_work.standing_orders.keep(order_id)
             if order is None:
                 raise StandingOrderNotFound(str(order_id))
@@ -113,7 +114,7 @@ class StandingOrderRunService:
         StandingOrderNotFound
             There is no such order or run.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             order = await unit_of_work.standing_orders.find(order_id)
             run = await unit_of_work.standing_orders.run(order_id, scheduled_at)
             if order is None or run is None:
@@ -144,7 +145,7 @@ class StandingOrderRunService:
                 is_done = transfer.state is ProcessState.SUCCESS
                 state = RunState.SUCCESS if is_done else RunState.FAILED
                 failure = transfer.failure or otherwise
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(decided.run.tenant_id) as unit_of_work:
             return await unit_of_work.standing_orders.settle_run(
                 decided.run,
                 state,
@@ -156,7 +157,7 @@ class StandingOrderRunService:
         """Go through the runs of all tenants that have had no outcome for a while."""
         last: StandingOrderRun | None = None
         while True:
-            async with self._database.reading() as unit_of_work:
+            async with self._database.reading(EVERY_TENANT) as unit_of_work:
                 found = await unit_of_work.standing_orders.processing_runs(
                     idle_seconds=idle_seconds, after=last, limit=SCAN_PAGE_SIZE
                 )

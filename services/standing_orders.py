@@ -26,6 +26,7 @@ from domain.standing_orders import (
 )
 from persistence.database import Database, UnitOfWork
 from persistence.standing_orders import NewStandingOrder
+from persistence.tenancy import EVERY_TENANT
 from services.idempotency import digest, fingerprint_of
 from services.identifiers import new_uuid
 from services.transfer_sides import find_sides, identify_sides, require_sides
@@ -91,7 +92,7 @@ class StandingOrderService:
             start_at=request.starting_at(datetime.now(UTC)),
             request=request,
         )
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             recorded = await _record(unit_of_work, new)
             if not recorded.is_replay:
                 await _audit(unit_of_work, recorded.order, Change("standing_order.create", actor))
@@ -105,7 +106,7 @@ class StandingOrderService:
         StandingOrderNotFound
             The tenant has no such order.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             order = await unit_of_work.standing_orders.get(tenant_id, order_id)
         if order is None:
             raise StandingOrderNotFound(str(order_id))
@@ -113,7 +114,7 @@ class StandingOrderService:
 
     async def find(self, order_id: StandingOrderId) -> StandingOrder | None:
         """Read an order of whichever tenant."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.standing_orders.find(order_id)
 
     async def page(
@@ -125,7 +126,7 @@ class StandingOrderService:
         limit: int,
     ) -> Page[StandingOrder]:
         """Read a page of orders, newest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.standing_orders.page(
                 tenant_id, status=status, after=after, limit=limit + 1
             )
@@ -226,7 +227,7 @@ class StandingOrderService:
         """Go through the orders of all tenants that are not over."""
         last: UUID | None = None
         while True:
-            async with self._database.reading() as unit_of_work:
+            async with self._database.reading(EVERY_TENANT) as unit_of_work:
                 found = await unit_of_work.standing_orders.open_page(
                     after=last, limit=SCAN_PAGE_SIZE
                 )
@@ -243,7 +244,7 @@ class StandingOrderService:
         status: StandingOrderStatus,
         change: Change,
     ) -> StandingOrder:
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             order = await unit_of_work.standing_orders.lock(tenant_id, order_id)
             if order is None:
                 raise StandingOrderNotFound(str(order_id))

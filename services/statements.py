@@ -90,7 +90,7 @@ class StatementService:
         balance, lines, totals and closing balance agree whatever is posted meanwhile. Takes no
         lock. Memory does not grow with the number of lines.
         """
-        async with self._database.snapshot() as connection:
+        async with self._database.snapshot(tenant_id) as connection:
             repository = StatementRepository(connection)
             account = await AccountRepository(connection).get(tenant_id, reference)
             if account is None:

@@ -19,6 +19,7 @@ from domain.limits import (
 from domain.stuck import Candidate, Judgement, StuckCause, StuckKind, WorkflowSight, judge
 from persistence.database import Database
 from persistence.stuck import StuckFilter, StuckOrder, StuckPosition
+from persistence.tenancy import EVERY_TENANT
 
 TENANT_ID_LENGTH: Final = 36
 UNRECORDED_SECONDS: Final = 10
@@ -119,7 +120,7 @@ class StuckService:
             is_temporal_there = True
         except TemporalUnavailable:
             extra, is_complete, is_temporal_there = [], False, False
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             found = await unit_of_work.stuck.page(
                 wanted,
                 order,
@@ -156,7 +157,7 @@ class StuckService:
         return judge(candidate, await self._lookout.look(candidate.workflow_id), datetime.now(UTC))
 
     async def _recorded(self, transfer_id: TransferId) -> Candidate | None:
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.stuck.transfer(transfer_id)
 
     async def _accepted(self, transfer_id: TransferId) -> Candidate | None:
@@ -203,7 +204,7 @@ class StuckService:
             return [], True
         flagged = await self._lookout.flagged(maximum=STUCK_EXAMINED_MAXIMUM)
         keys = [key for key in map(_key_of, flagged) if key is not None]
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             candidates = await unit_of_work.stuck.of_keys(keys) if keys else []
         before = datetime.now(UTC) - timedelta(seconds=UNRECORDED_SECONDS)
         count = 0
@@ -227,7 +228,7 @@ class StuckService:
         keys = {key: each for each in open_workflows if (key := _key_of(each.workflow_id))}
         if not keys:
             return [], []
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
             known = await unit_of_work.stuck.of_keys(keys)
             recorded = {(each.tenant_id, each.idempotency_key) for each in known}
             missing = {key: each for key, each in keys.items() if key not in recorded}

@@ -17,6 +17,7 @@ from domain.transfers import (
     TransferTerms,
 )
 from persistence.database import Database, UnitOfWork
+from persistence.tenancy import EVERY_TENANT
 from persistence.transfers import TransferFilter
 from services.balances import BalanceService
 from services.endings import EndingService
@@ -84,7 +85,7 @@ class TransactionService:
             if transfer is not None:
                 self._publish(transfer)
                 return transfer
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(order.tenant_id) as unit_of_work:
             transfer = await self._reservations.reserve(unit_of_work, order)
         self._publish(transfer)
         return transfer
@@ -104,7 +105,7 @@ class TransactionService:
         DatabaseUnavailable
             No connection, or the outcome is unknown; repeat the step.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(order.tenant_id) as unit_of_work:
             transfer = await self._reservations.schedule(unit_of_work, order)
         self._publish(transfer)
         return transfer
@@ -167,7 +168,7 @@ class TransactionService:
         async with self._database.direct() as statements:
             transfer = await statements.finalise(tenant_id, transfer_id)
         if transfer is None:
-            async with self._database.transaction() as unit_of_work:
+            async with self._database.transaction(tenant_id) as unit_of_work:
                 transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
                 if not transfer.is_final:
                     transfer = await self._endings.complete(unit_of_work, transfer)
@@ -194,7 +195,7 @@ class TransactionService:
         One transaction. Decides under the transfer's lock from what the database says, so that it
         may run beside any other step.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
             if not transfer.is_final:
                 transfer = await self._endings.end(unit_of_work, transfer, Step.RELEASE, failure)
@@ -228,7 +229,7 @@ class TransactionService:
         -----
         One transaction. Locks the transfer: a capture at the same moment comes before or after.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
             if transfer.waits_until is not None and transfer.waits_until <= due_at:
                 failure = Failure.of(
@@ -248,7 +249,7 @@ class TransactionService:
         TransferNotFound
             The tenant has no such transfer, or it is accepted and not yet recorded.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             transfer = await unit_of_work.transfers.get(tenant_id, transfer_id)
         if transfer is None:
             raise TransferNotFound(str(transfer_id))
@@ -256,14 +257,14 @@ class TransactionService:
 
     async def find_by_key(self, tenant_id: TenantId, key: str) -> Transfer | None:
         """Read the transfer of an idempotency key; ``None`` where none is recorded."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await unit_of_work.transfers.get_by_key(tenant_id, key)
 
     async def page(
         self, tenant_id: TenantId, wanted: TransferFilter, *, after: UUID | None, limit: int
     ) -> Page[Transfer]:
         """Read a page of transfers, newest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             found = await unit_of_work.transfers.page(
                 tenant_id, wanted, after=after, limit=limit + 1
             )
@@ -271,7 +272,7 @@ class TransactionService:
 
     async def reversals(self, tenant_id: TenantId, transfer_id: TransferId) -> list[Transfer]:
         """Read the reversals of a transfer, failed ones included, oldest first."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await unit_of_work.transfers.reversals(tenant_id, transfer_id)
 
     async def events(self, tenant_id: TenantId, transfer_id: TransferId) -> list[TransferEvent]:
@@ -282,7 +283,7 @@ class TransactionService:
         TransferNotFound
             The tenant has no such transfer.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             if await unit_of_work.transfers.get(tenant_id, transfer_id) is None:
                 raise TransferNotFound(str(transfer_id))
             return await unit_of_work.transfers.events(transfer_id)
@@ -297,7 +298,7 @@ class TransactionService:
         """
         last: Transfer | None = None
         while True:
-            async with self._database.reading() as unit_of_work:
+            async with self._database.reading(EVERY_TENANT) as unit_of_work:
                 found = await unit_of_work.transfers.unfinished(
                     idle_seconds=idle_seconds, after=last, limit=UNFINISHED_PAGE_SIZE
                 )
@@ -315,7 +316,7 @@ class TransactionService:
         Transfer | None
             ``None`` where the transfer can be posted by now.
         """
-        async with self._database.transaction() as unit_of_work:
+        async with self._database.transaction(tenant_id) as unit_of_work:
             transfer = await self._lock(unit_of_work, tenant_id, transfer_id)
             if transfer.stage is not TransferStage.RESERVED or transfer.waits_until is not None:
                 return transfer

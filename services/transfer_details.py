@@ -11,6 +11,7 @@ from domain.transfers import Transfer, TransferEvent
 from persistence.database import Database
 from persistence.holds import RecordedHold
 from persistence.labels import AccountLabel
+from persistence.tenancy import EVERY_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class TransferDetailService:
         DatabaseUnavailable
             No connection.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             transfer = await unit_of_work.transfers.get(tenant_id, transfer_id)
             if transfer is None:
                 raise TransferNotFound(str(transfer_id))
@@ -60,18 +61,19 @@ class TransferDetailService:
             keys = {operation.requested_by for operation in operations}
             if transfer.requested_by is not None:
                 keys.add(transfer.requested_by)
-            return TransferDetails(
-                transfer=transfer,
-                events=await unit_of_work.transfers.events(transfer_id),
-                entries=entries,
-                holds=await unit_of_work.holds.of_transfer(transfer_id),
-                operations=operations,
-                reversals=await unit_of_work.transfers.reversals(tenant_id, transfer_id),
-                labels=Labels(
-                    await unit_of_work.labels.accounts(tenant_id, accounts),
-                    await unit_of_work.labels.api_keys(keys),
-                ),
-            )
+            events = await unit_of_work.transfers.events(transfer_id)
+            holds = await unit_of_work.holds.of_transfer(transfer_id)
+            reversals = await unit_of_work.transfers.reversals(tenant_id, transfer_id)
+            labels = await unit_of_work.labels.accounts(tenant_id, accounts)
+        return TransferDetails(
+            transfer=transfer,
+            events=events,
+            entries=entries,
+            holds=holds,
+            operations=operations,
+            reversals=reversals,
+            labels=Labels(labels, await self._key_names(keys)),
+        )
 
     async def label(self, tenant_id: TenantId, transfers: Sequence[Transfer]) -> Labels:
         """Read what people call the accounts and keys of transfers."""
@@ -86,16 +88,23 @@ class TransferDetailService:
         keys: set[ApiKeyId] | None = None,
     ) -> Labels:
         """Read what people call accounts and keys."""
-        async with self._database.reading() as unit_of_work:
-            return Labels(
-                await unit_of_work.labels.accounts(tenant_id, accounts),
-                await unit_of_work.labels.api_keys(keys or set()),
-            )
+        async with self._database.reading(tenant_id) as unit_of_work:
+            labels = await unit_of_work.labels.accounts(tenant_id, accounts)
+        return Labels(labels, await self._key_names(keys or set()))
 
-    async def approvals(self, transfers: Sequence[Transfer]) -> dict[TransferId, int]:
+    async def approvals(
+        self, tenant_id: TenantId, transfers: Sequence[Transfer]
+    ) -> dict[TransferId, int]:
         """Count the approvals that transfers have; those without one are left out."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await unit_of_work.labels.approvals({transfer.id for transfer in transfers})
+
+    async def _key_names(self, keys: set[ApiKeyId]) -> dict[ApiKeyId, str]:
+        """Read the names of keys; an operator's key is another tenant's."""
+        if not keys:
+            return {}
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
+            return await unit_of_work.labels.api_keys(keys)
 
 
 def _accounts(transfer: Transfer) -> set[AccountId]:

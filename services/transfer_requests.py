@@ -128,7 +128,7 @@ class TransferRequestService:
         DatabaseUnavailable
             No connection.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             original = await unit_of_work.transfers.get(tenant_id, request.transfer_id)
             is_key_taken = await unit_of_work.idempotency_keys.is_taken(
                 tenant_id, request.idempotency_key
@@ -174,7 +174,7 @@ class TransferRequestService:
 
     async def is_key_taken(self, tenant_id: TenantId, key: str) -> bool:
         """Tell whether a key stands for anything, be it a transfer or not."""
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             return await unit_of_work.idempotency_keys.is_taken(tenant_id, key)
 
     async def _earlier(self, tenant_id: TenantId, key: str, fingerprint: bytes) -> Transfer:
@@ -185,7 +185,7 @@ class TransferRequestService:
         IdempotencyKeyReused
             The key was used for another request, or for something that is no transfer.
         """
-        async with self._database.reading() as unit_of_work:
+        async with self._database.reading(tenant_id) as unit_of_work:
             earlier = await self._idempotency.find(unit_of_work, tenant_id, key, fingerprint)
         if earlier is None:
             raise IdempotencyKeyReused(key)

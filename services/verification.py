@@ -13,6 +13,7 @@ from domain.ids import BatchId, TenantId
 from domain.transfers import Transfer
 from persistence.database import Database
 from persistence.seal_proof import SealProofReader
+from persistence.tenancy import EVERY_TENANT
 from persistence.verification import PROVED_IN_SQL, Violation, prove
 from services.batches import BatchService
 from services.seal_verification import KnownSeal, SealProof, SealProver
@@ -117,7 +118,7 @@ class VerificationService:
             Nothing was proved.
         """
         checks: list[Check] = []
-        async with self._database.snapshot() as snapshot:
+        async with self._database.snapshot(EVERY_TENANT) as snapshot:
             for invariant in PROVED_IN_SQL:
                 proof = await prove(snapshot, invariant)
                 checks.append(_check(invariant, proof.examined, proof.violations))

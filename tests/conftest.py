@@ -59,9 +59,15 @@ async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[PostgresServer]
 
 @pytest.fixture(scope="session")
 async def database_url(postgres: PostgresServer) -> AsyncIterator[str]:
-    """The migrated database that the stack and the services share."""
+    """The migrated database that the stack and the services share, for the tables' owner."""
     async with postgres.database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def service_url(postgres: PostgresServer, database_url: str) -> str:
+    """The same database for the role that the product works as."""
+    return postgres.as_service(database_url)
 
 
 @pytest.fixture(scope="session")
@@ -79,17 +85,19 @@ async def temporal_client(temporal: TemporalServer) -> TemporalClient:
 
 
 @pytest.fixture(scope="session")
-async def stack(database_url: str, temporal: TemporalServer) -> AsyncIterator[Stack]:
+async def stack(
+    database_url: str, service_url: str, temporal: TemporalServer
+) -> AsyncIterator[Stack]:
     """The API and a worker as processes; errors that nobody foresaw fail the run at its end."""
-    async with running_stack(database_url, temporal) as stack:
+    async with running_stack(database_url, temporal, service_url=service_url) as stack:
         yield stack
         assert stack.unexpected_errors() == []
 
 
 @pytest.fixture(scope="session")
-async def services(database_url: str) -> AsyncIterator[Services]:
+async def services(service_url: str) -> AsyncIterator[Services]:
     """The services in this process, over the stack's database."""
-    database = Database.at(database_url)
+    database = Database.at(service_url)
     yield make_services(database)
     await database.close()
 
@@ -102,7 +110,7 @@ async def own_services(postgres: PostgresServer) -> AsyncIterator[Services]:
     would take what they find in no workflow of theirs for abandoned, and carry it on or end it.
     """
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         yield make_services(database)
         await database.close()
 

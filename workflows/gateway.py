@@ -37,6 +37,7 @@ from activities.contracts import FailureDetails, OperationInput, TransferInput, 
 from domain.errors import PayloadsUnavailable, TemporalUnavailable
 from domain.ids import TenantId, TransferId
 from domain.ids import workflow_id as workflow_id_of
+from domain.transfers import Transfer
 from workflows.payload_keys import PayloadUnreadable
 from workflows.search_attributes import TENANT_ID, TRANSFER_ID, search_attributes_of
 from workflows.transfer import WORKFLOW_TASK_TIMEOUT, TransferWorkflow
@@ -49,6 +50,7 @@ LIST_PAGE_SIZE: Final = 1_000
 
 _CUT_SHORT: Final = "AcceptedUpdateCompletedWorkflow"
 """Temporal's own failure of an update whose workflow was ended while it carried it out."""
+_CONTINUED: Final = "CONTINUED_AS_NEW"
 _OPEN_STATUSES: Final = frozenset({"RUNNING", "PAUSED"})
 _PASSING_FAILURES: Final = frozenset(
     {
@@ -118,6 +120,29 @@ class LiveWorkflow:
     closed_at: datetime | None
     history_length: int
     pending_activities: tuple[PendingActivity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedTransfer:
+    """A workflow of a transfer that has ended.
+
+    Parameters
+    ----------
+    outcome
+        What it told; ``None`` where it failed, or was cancelled or terminated.
+    """
+
+    order: TransferInput
+    outcome: TransferProgress | None
+    closed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransfer:
+    """A workflow of a transfer that runs."""
+
+    order: TransferInput
+    started_at: datetime
 
 
 class TransferGateway:
@@ -299,19 +324,77 @@ class TransferGateway:
         async for execution in self._list(query):
             yield execution.workflow_id
 
+    async def closed_since(self, moment: datetime) -> AsyncIterator[ClosedTransfer]:
+        """Go through the workflows of transfers that have ended since a time, of all tenants.
+
+        Notes
+        -----
+        Temporal forgets them after its retention. From its visibility store, which follows the
+        truth with a small delay.
+        """
+        query = f"WorkflowType = 'TransferWorkflow' AND CloseTime >= '{moment.isoformat()}'"
+        async for execution in self._list(query):
+            described = await self._describe(execution.workflow_id, execution.run_id)
+            if described is None or _status(described) == _CONTINUED:
+                continue
+            handle: WorkflowHandle[TransferWorkflow, TransferProgress] = (
+                self._client.get_workflow_handle(
+                    execution.workflow_id,
+                    run_id=execution.run_id,
+                    result_type=TransferProgress,
+                )
+            )
+            try:
+                with temporal_errors():
+                    outcome = await handle.result(rpc_timeout=RPC_TIMEOUT)
+            except WorkflowFailureError:
+                outcome = None
+            closed_at = _time(described.workflow_execution_info.close_time)
+            yield ClosedTransfer(await self._input(execution), outcome, closed_at)
+
+    async def open_transfers(self) -> AsyncIterator[OpenTransfer]:
+        """Go through the open workflows of transfers with their orders."""
+        async for workflow_id in self.open_workflow_ids():
+            described = await self._describe(workflow_id)
+            if described is not None and _status(described) in _OPEN_STATUSES:
+                started_at = _time(described.workflow_execution_info.start_time)
+                yield OpenTransfer(await self.order_of(workflow_id), started_at)
+
+    async def carry_on(self, transfer: Transfer) -> None:
+        """Start the workflow of a transfer anew that ended, while the transfer has not.
+
+        Notes
+        -----
+        With the order of before. Its first step finds the transfer as it is.
+        """
+        await self.start(await self.order_of(transfer.workflow_id), again=True)
+
+    async def give_up(self, order: TransferInput, *, reason: str) -> None:
+        """End the workflow of an order without any compensation.
+
+        Only for an order of which the database knows nothing: nothing of it is left behind.
+        """
+        workflow_id = workflow_id_of(TenantId(order.tenant_id), order.idempotency_key)
+        with temporal_errors():
+            await self._client.get_workflow_handle(workflow_id).terminate(
+                reason=reason, rpc_timeout=RPC_TIMEOUT
+            )
+
     async def open_batch_workflow_ids(self) -> AsyncIterator[str]:
         """Go through the ids of all open workflows of batches, as ``open_workflow_ids`` does."""
         query = "WorkflowType = 'TransferBatchWorkflow' AND ExecutionStatus = 'Running'"
         async for execution in self._list(query):
             yield execution.workflow_id
 
-    async def _describe(self, workflow_id: str) -> DescribeWorkflowExecutionResponse | None:
+    async def _describe(
+        self, workflow_id: str, run_id: str = ""
+    ) -> DescribeWorkflowExecutionResponse | None:
         try:
             with temporal_errors():
                 return await self._client.workflow_service.describe_workflow_execution(
                     DescribeWorkflowExecutionRequest(
                         namespace=self._client.namespace,
-                        execution=WorkflowExecution(workflow_id=workflow_id),
+                        execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
                     ),
                     timeout=RPC_TIMEOUT,
                 )

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         TransferProgress,
         TransferSteps,
     )
-    from domain.errors import TransferCancelled
+    from domain.errors import TransferCancelled, TransferNotFound
     from domain.states import TransferStage
     from workflows.search_attributes import TRANSFER_STATE
 
@@ -92,9 +92,11 @@ class TransferWorkflow:
                     await self._take(TransferSteps.finalise, transfer)
                 progress = self._progress or progress
             except Refused as refused:
-                progress = await self._take(
-                    TransferSteps.compensate, CompensationInput(transfer, refused.failure)
-                )
+                compensated = await self._compensate(transfer, refused.failure)
+                if compensated is None:
+                    await workflow.wait_condition(workflow.all_handlers_finished)
+                    workflow.continue_as_new(order)
+                progress = compensated
         while not workflow.all_handlers_finished():
             with suppress(asyncio.CancelledError):
                 await workflow.wait_condition(workflow.all_handlers_finished)
@@ -135,6 +137,23 @@ class TransferWorkflow:
     def outcome(self) -> TransferProgress | None:
         """Tell what the database said after the last step; nothing before the first."""
         return self._progress
+
+    async def _compensate(
+        self, transfer: TransferKey, failure: FailureDetails
+    ) -> TransferProgress | None:
+        """Bring the transfer to its right end; ``None`` where it is to be carried out anew.
+
+        Notes
+        -----
+        A database that was restored to an earlier time may know nothing of what this history says
+        was recorded. Then the order is carried out anew, under the same key and id.
+        """
+        try:
+            return await self._take(TransferSteps.compensate, CompensationInput(transfer, failure))
+        except Refused as refused:
+            if self._is_cancelled or refused.failure.code != TransferNotFound.code:
+                raise
+            return None
 
     async def _rest(self, order: TransferInput, transfer: TransferKey) -> bool:
         """Stay while the transfer waits for its time or for somebody; see what its time brings.

@@ -205,7 +205,7 @@ async def list_entries(
     found = await context.accounts.get_account(principal.tenant_id, account)
     wanted = EntryFilter(effective_from=from_, effective_to=to, ascending=order == "asc")
     page = await context.ledger.entries_of_account(
-        found.id, wanted, after=_sequence(cursor), limit=page_size
+        found.tenant_id, found.id, wanted, after=_sequence(cursor), limit=page_size
     )
     return answer_page(page, EntryView.of)
 

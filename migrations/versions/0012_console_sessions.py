@@ -4,10 +4,10 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from migrations.guards import set_timeouts
+from migrations.guards import fence, set_timeouts
 
 revision = "0012"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -51,6 +51,7 @@ def upgrade() -> None:
             "octet_length(token_hash) = 32", name="console_sessions_token_hash_length"
         ),
     )
+    fence("console_sessions")
     op.create_index(
         "transfers_metadata",
         "transfers",

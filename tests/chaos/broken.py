@@ -12,6 +12,7 @@ from cli.main import run
 from domain.ids import TenantId, TransferId
 from domain.transfers import Transfer
 from persistence import database, direct
+from persistence.connection_limits import DatabaseLimits
 from services.transactions import TransactionService
 
 SLOW_ANSWER_SECONDS: Final = 0.3
@@ -21,7 +22,7 @@ def commit_without_the_disk() -> None:
     """Answer before what was committed is safe: the server may forget it when it crashes."""
     options_of = database._connection_options  # noqa: SLF001
 
-    def careless(limits: database.DatabaseLimits, **more: str) -> dict[str, Any]:
+    def careless(limits: DatabaseLimits, **more: str) -> dict[str, Any]:
         return options_of(limits, **more, synchronous_commit="off")
 
     database._connection_options = careless  # noqa: SLF001

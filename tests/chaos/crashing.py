@@ -28,9 +28,11 @@ from activities.batches import BatchActivities
 from activities.resting import RestingActivities
 from activities.transfers import TransferActivities
 from cli.main import run
+from domain.ids import TenantId
 from persistence.batch_statements import BatchStatements
 from persistence.database import Database, UnitOfWork
 from persistence.direct import DirectStatements
+from persistence.tenancy import Tenancy
 from runtime import composition  # noqa: F401 - what every worker loads
 from runtime.child_launcher import PR_SET_PDEATHSIG
 from workflows import transfer as transfer_workflow
@@ -115,8 +117,8 @@ def _mined(activity: Callable[..., Awaitable[Any]], name: str) -> Callable[..., 
 
 def _mined_transaction(transaction: Any) -> Any:
     @asynccontextmanager
-    async def mined(self: Database) -> AsyncIterator[UnitOfWork]:
-        async with transaction(self) as unit_of_work:
+    async def mined(self: Database, tenancy: Tenancy) -> AsyncIterator[UnitOfWork]:
+        async with transaction(self, tenancy) as unit_of_work:
             yield unit_of_work
             if (work := _present.get()) is not None:
                 connection = unit_of_work._connection  # noqa: SLF001
@@ -138,14 +140,19 @@ def _mined_batching(batching: Any) -> Any:
 
 
 def _mined_statement(one: Any) -> Any:
-    async def mined(self: DirectStatements, statement: str, parameters: Mapping[str, Any]) -> Any:
+    async def mined(
+        self: DirectStatements,
+        tenant_id: TenantId,
+        statement: str,
+        parameters: Mapping[str, Any],
+    ) -> Any:
         work = _present.get()
         if work is None:
-            return await one(self, statement, parameters)
+            return await one(self, tenant_id, statement, parameters)
         # A transaction around the one statement, so that there is a moment before its commit.
         connection = self._connection
         async with connection.transaction():
-            row = await one(self, statement, parameters)
+            row = await one(self, tenant_id, statement, parameters)
             await work.die_before_commit(lambda: _has_written(connection))
         return row
 

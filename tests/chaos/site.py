@@ -125,8 +125,13 @@ class Site:
 
     @property
     def database_url(self) -> str:
-        """The database, without a link before it."""
+        """The database, for the tables' owner and without a link before it."""
         return self.postgres.database_url
+
+    @property
+    def service_url(self) -> str:
+        """The same for the role that the product works as."""
+        return self.postgres.service_url
 
     def url_for_clients(self, api: str = "api-1") -> str:
         """Where clients reach an API, over their link."""
@@ -147,7 +152,7 @@ class Site:
 
     async def make_key(self, scopes: frozenset[Scope] = CLIENT_SCOPES) -> tuple[ApiKey, str]:
         """Make a key of a new tenant."""
-        async with open_services(self.database_url) as services:
+        async with open_services(self.service_url) as services:
             return await services.access.create_key(
                 tenant_name=secrets.token_hex(6), name="test", scopes=scopes
             )
@@ -221,7 +226,7 @@ class Site:
     async def violations(self, *, while_moving: bool = False) -> list[str]:
         """Prove the invariants; while money moves, those that hold at every moment."""
         report = await verify(
-            self.database_url,
+            self.service_url,
             temporal_address=self.temporal.address,
             temporal_namespace=self.temporal.namespace,
         )
@@ -278,7 +283,7 @@ class Site:
         database_port = self.links[name, POSTGRES].port
         return {
             **os.environ,
-            "DATABASE_URL": self.database_url.replace(
+            "DATABASE_URL": self.service_url.replace(
                 f":{self.postgres.port}/", f":{database_port}/"
             ),
             "TEMPORAL_ADDRESS": f"{LOOPBACK}:{self.links[name, TEMPORAL].port}",

@@ -44,10 +44,10 @@ class Auditor:
 @pytest.fixture
 async def auditor(postgres: PostgresServer, tmp_path: Path) -> AsyncIterator[Auditor]:
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         services = make_services(database)
         ledger = SealedLedger(services, await make_wallets(services), postgres.as_admin(url))
-        auditor = Auditor(ledger, Command(DATABASE_URL=url), tmp_path)
+        auditor = Auditor(ledger, Command(DATABASE_URL=postgres.as_service(url)), tmp_path)
         await auditor.make_key()
         await ledger.move(1, 2)
         await ledger.seal()

@@ -28,7 +28,7 @@ def transfers(tenant: Client) -> Command:
 def administrate(stack: Stack) -> Command:
     """Give the command for the stack's servers."""
     return Command(
-        DATABASE_URL=stack.database_url,
+        DATABASE_URL=stack.service_url,
         TEMPORAL_ADDRESS=stack.temporal_address,
         TEMPORAL_NAMESPACE=stack.temporal_namespace,
     )

@@ -11,7 +11,7 @@ from tests.support.stack import Stack
 
 @pytest.fixture
 def administrate(stack: Stack) -> Command:
-    return Command(DATABASE_URL=stack.database_url, COLUMNS="250")
+    return Command(DATABASE_URL=stack.service_url, COLUMNS="250")
 
 
 def caller(stack: Stack, secret: str) -> Command:

@@ -83,7 +83,7 @@ async def test_the_commands_of_the_runbook_work_in_their_order(
         TMPDIR=str(tmp_path),
         TRANSFERS_API_URL=stack.api_url,
         TRANSFERS_API_KEY=tenant.api_key,
-        DATABASE_URL=stack.database_url,
+        DATABASE_URL=stack.service_url,
         TEMPORAL_ADDRESS=stack.temporal_address,
         TEMPORAL_NAMESPACE=stack.temporal_namespace,
     )

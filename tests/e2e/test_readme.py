@@ -63,7 +63,7 @@ async def test_the_shell_commands_of_both_pages_work_in_their_order(
         "\n".join(SHELL_BLOCKS),
         TRANSFERS_API_URL=stack.api_url,
         TRANSFERS_API_KEY=tenant.api_key,
-        DATABASE_URL=stack.database_url,
+        DATABASE_URL=stack.service_url,
         TEMPORAL_ADDRESS=stack.temporal_address,
         TEMPORAL_NAMESPACE=stack.temporal_namespace,
     )

@@ -218,7 +218,7 @@ async def test_what_keeps_it_from_starting_is_told(
     stack: Stack, environment: dict[str, str], message: str, workers: str
 ) -> None:
     given = {
-        "DATABASE_URL": stack.database_url,
+        "DATABASE_URL": stack.service_url,
         "TEMPORAL_ADDRESS": stack.temporal_address,
         "TEMPORAL_NAMESPACE": stack.temporal_namespace,
         "API_PORT": "0",

@@ -8,6 +8,7 @@ import pytest
 from persistence.database import Database
 from persistence.proof_slices import SEALS_INVARIANT, WALKS, walk_entries, walk_transfers
 from persistence.proofs import WalkProgress
+from persistence.tenancy import EVERY_TENANT
 from runtime.composition import make_services
 from services.ledger_proofs import LedgerStatus
 from services.orphan_holds import ORPHANS, OrphanHoldService
@@ -26,7 +27,7 @@ SMALL = {"entries": (walk_entries(3), 18), "transfers": (walk_transfers(2), 9)}
 async def ledger(postgres: PostgresServer) -> AsyncIterator[SealedLedger]:
     """A transfer of 100 in a database of its own, sealed."""
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         services = make_services(database)
         ledger = SealedLedger(services, await make_wallets(services), postgres.as_admin(url))
         await ledger.move(100)
@@ -46,7 +47,7 @@ async def whole_pass(ledger: SealedLedger) -> LedgerStatus:
 
 
 async def progress(ledger: SealedLedger) -> list[WalkProgress]:
-    async with ledger.services.database.reading() as unit_of_work:
+    async with ledger.services.database.reading(EVERY_TENANT) as unit_of_work:
         return await unit_of_work.proofs.progress()
 
 
@@ -161,7 +162,7 @@ async def test_a_walk_of_many_slices_comes_through_and_begins_again(
     position: str | None = None
     examined = slices = 0
     while slices == 0 or position is not None:
-        async with ledger.services.database.snapshot() as snapshot:
+        async with ledger.services.database.snapshot(EVERY_TENANT) as snapshot:
             proved = await prove(snapshot, position)
         assert proved.violations == ()
         examined, slices, position = examined + proved.examined, slices + 1, proved.position

@@ -27,7 +27,7 @@ WHERE account_id = %(account)s AND sequence >= %(sequence)s
 async def ledger(postgres: PostgresServer) -> AsyncIterator[SealedLedger]:
     """Five transfers in a first seal, one in a second."""
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         services = make_services(database)
         ledger = SealedLedger(services, await make_wallets(services), postgres.as_admin(url))
         await ledger.move(*AMOUNTS)

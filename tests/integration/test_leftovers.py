@@ -8,6 +8,7 @@ from temporalio.client import Client as TemporalClient
 from domain.errors import WorkflowTerminated
 from domain.states import ProcessState, TransferStage
 from domain.transfers import CaptureMode, Failure, Transfer
+from persistence.tenancy import EVERY_TENANT
 from runtime.composition import Services
 from services.idle_workflows import WORKFLOWS, IdleWorkflowService
 from tests.support.temporal import TemporalServer
@@ -134,6 +135,6 @@ async def test_a_transfer_that_stays_without_a_workflow_is_reported(
     await rest.look().end_idle()
     said = f"transfer {held.id} is PROCESSING, and its workflow is TERMINATED"
     assert await rest.violations() == [said]
-    async with rest.services.database.reading() as unit_of_work:
+    async with rest.services.database.reading(EVERY_TENANT) as unit_of_work:
         names = [walk.name for walk in await unit_of_work.proofs.progress()]
     assert names == [WORKFLOWS]

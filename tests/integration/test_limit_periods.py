@@ -90,7 +90,7 @@ class Month:
 @pytest.fixture
 async def month(postgres: PostgresServer) -> AsyncIterator[Month]:
     async with postgres.database(migrated=True) as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         opened = Month(url, database, await make_wallets(make_services(database)))
         await opened.limit(per_day_minor=500, per_month_minor=800)
         yield opened

@@ -94,6 +94,8 @@ def test_the_stack_file_says_where_everything_is_and_is_private(running: Running
         "temporal_address": info.temporal_address,
         "temporal_namespace": "default",
         "database_url": info.database_url,
+        "service_database_url": info.service_database_url,
+        "reader_database_url": info.reader_database_url,
         "api_key": "api-1",
         "operator_key": "operator-1",
         "pids": {name: info.pids[name] for name in PARTS},
@@ -120,7 +122,7 @@ async def test_the_commands_learn_their_surroundings_from_the_environment(
     async with httpx.AsyncClient(trust_env=False) as client:
         environment = (await client.get(f"{info.api_url}/environment")).json()
     expected = {
-        "DATABASE_URL": info.database_url,
+        "DATABASE_URL": info.service_database_url,
         "TEMPORAL_ADDRESS": info.temporal_address,
         "TEMPORAL_NAMESPACE": "default",
         "TEMPORAL_UI_URL": info.temporal_ui_url,

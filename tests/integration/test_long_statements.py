@@ -87,9 +87,9 @@ async def database(postgres: PostgresServer) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="module")
-async def long(stack: Stack, database: str) -> AsyncIterator[Long]:
+async def long(stack: Stack, postgres: PostgresServer, database: str) -> AsyncIterator[Long]:
     """An API over that database, without a worker, which would take others' transfers."""
-    place = replace(stack, database_url=database)
+    place = replace(stack, database_url=database, service_url=postgres.as_service(database))
     async with (
         open_services(database) as services,
         served_api(place, services.access, RUN_WORKER_IN_API="false") as served,

@@ -51,6 +51,10 @@ async def no_batch(batch: TransferBatch) -> None:
     raise AssertionError(batch)
 
 
+async def no_transfer(transfer: Transfer) -> None:
+    raise AssertionError(transfer)
+
+
 async def hold_many(services: Services, running: RunningWorker) -> list[Transfer]:
     """Hold a cent many times, and give the holds, oldest first."""
     wallets = await make_wallets(services)
@@ -100,6 +104,7 @@ async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_o
         closed_status=asked.closed_status,
         open_workflow_ids=asked.open_workflow_ids,
         start_batch=no_batch,
+        carry_on=no_transfer,
     )
 
     report = await reconciliation.resolve_abandoned_transfers()
@@ -144,6 +149,7 @@ async def test_a_run_that_takes_too_long_says_that_it_did_not_get_through(
         closed_status=lost,
         open_workflow_ids=none_open,
         start_batch=no_batch,
+        carry_on=no_transfer,
     )
     report = await reconciliation.resolve_abandoned_transfers()
     assert (report.examined, report.is_complete) == (0, False)

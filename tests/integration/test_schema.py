@@ -21,8 +21,10 @@ from domain.errors import (
     LedgerRuleViolated,
     UserNotFound,
 )
-from persistence.database import Database, DatabaseLimits, create_engine
+from persistence.connection_limits import DatabaseLimits
+from persistence.database import Database, create_engine
 from persistence.tables import metadata
+from persistence.tenancy import EVERY_TENANT
 from persistence.violations import translated_violations
 from runtime.ports import free_port
 from tests.support.check_migrations import difference, walk
@@ -651,7 +653,7 @@ async def test_a_lock_that_another_keeps_makes_the_database_unavailable(ledger_u
 async def test_a_server_that_is_not_there_makes_the_database_unavailable() -> None:
     database = Database.at(f"postgresql://nobody:x@127.0.0.1:{free_port()}/nothing")
     with pytest.raises(DatabaseUnavailable):
-        async with database.reading() as unit_of_work:
+        async with database.reading(EVERY_TENANT) as unit_of_work:
             await unit_of_work.api_keys.page(None)
     await database.close()
 

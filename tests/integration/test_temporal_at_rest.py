@@ -25,9 +25,10 @@ BALANCE = 10**15
 @pytest.fixture
 async def ground(postgres: PostgresServer) -> AsyncIterator[EncryptedStack]:
     async with postgres.database() as url:
-        database = Database.at(url)
+        service_url = postgres.as_service(url)
+        database = Database.at(service_url)
         access = make_services(database).access
-        async with encrypted_stack(url, access) as ground:
+        async with encrypted_stack(url, access, service_url=service_url) as ground:
             yield ground
         await database.close()
 

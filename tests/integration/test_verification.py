@@ -119,7 +119,7 @@ async def ledger(
 ) -> AsyncIterator[Ledger]:
     del temporal
     async with postgres.database(migrated=True) as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         services = make_services(database)
         wallets = await make_wallets(services)
         workers = WorkerFactory(temporal_client, services)

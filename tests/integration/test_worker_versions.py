@@ -197,10 +197,10 @@ async def test_a_process_starts_its_own_transfers_in_one_task_on_its_own_version
 
 
 async def test_operators_choose_the_version_by_command(
-    deployment: Deployment, database_url: str, temporal: TemporalServer
+    deployment: Deployment, service_url: str, temporal: TemporalServer
 ) -> None:
     command = Command(
-        DATABASE_URL=database_url,
+        DATABASE_URL=service_url,
         TEMPORAL_ADDRESS=temporal.address,
         TEMPORAL_NAMESPACE=temporal.namespace,
         WORKER_DEPLOYMENT_NAME=deployment.name,

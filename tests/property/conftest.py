@@ -17,6 +17,6 @@ settings.load_profile("project")
 async def own_services(postgres: PostgresServer) -> AsyncIterator[Services]:
     """Services over a database that no worker and no reconciliation touches."""
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         yield make_services(database)
         await database.close()

@@ -24,6 +24,7 @@ from domain.transfers import (
     TransferType,
 )
 from persistence.accounts import AccountFilter
+from persistence.tenancy import EVERY_TENANT
 from persistence.transfers import TransferFilter
 from persistence.verification import PROVED_IN_SQL, prove
 from runtime.composition import Services
@@ -113,7 +114,7 @@ class ServiceBank:
         return {transfer.idempotency_key: _said(transfer) for transfer in page.items}
 
     async def require_invariants(self) -> None:
-        async with self.services.database.snapshot() as snapshot:
+        async with self.services.database.snapshot(EVERY_TENANT) as snapshot:
             for invariant in PROVED_IN_SQL:
                 assert (await prove(snapshot, invariant)).violations == (), invariant
 

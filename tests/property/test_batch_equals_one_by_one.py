@@ -20,6 +20,7 @@ from domain.transfers import Failure, Transfer, TransferType
 from persistence.accounts import AccountFilter
 from persistence.database import Database
 from persistence.ledger import EntryFilter
+from persistence.tenancy import EVERY_TENANT
 from persistence.verification import PROVED_IN_SQL, prove
 from runtime.composition import Services, make_services
 from services.batch_posting import BatchPostingService
@@ -131,7 +132,11 @@ class Bank:
         for account in page.items:
             place = places.get(account.id, f"settlement {account.currency}")
             entries = await self.services.ledger.entries_of_account(
-                account.id, EntryFilter(ascending=True), after=None, limit=500
+                account.tenant_id,
+                account.id,
+                EntryFilter(ascending=True),
+                after=None,
+                limit=500,
             )
             found.append(
                 (
@@ -194,7 +199,7 @@ async def new_bank(services: Services) -> Bank:
 async def own_services(postgres: PostgresServer) -> AsyncIterator[Services]:
     """Services over a database that no worker and no reconciliation touches."""
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         yield make_services(database)
         await database.close()
 
@@ -214,6 +219,6 @@ async def test_a_batch_has_the_outcome_of_its_rows_one_by_one(
         ]
         assert await batched.in_a_batch(asked[1]) == await single.one_by_one(asked[0])
     assert await batched.ledger() == await single.ledger()
-    async with own_services.database.snapshot() as snapshot:
+    async with own_services.database.snapshot(EVERY_TENANT) as snapshot:
         for invariant in PROVED_IN_SQL:
             assert (await prove(snapshot, invariant)).violations == (), invariant

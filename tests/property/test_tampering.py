@@ -43,7 +43,7 @@ changes = st.sampled_from(sorted(CHANGES)).flatmap(
 async def sealed(postgres: PostgresServer) -> AsyncIterator[SealedLedger]:
     """Some transfers in three seals, of a database that takes any row."""
     async with postgres.database() as url:
-        database = Database.at(url)
+        database = Database.at(postgres.as_service(url))
         services = make_services(database)
         ledger = SealedLedger(services, await make_wallets(services), postgres.as_admin(url))
         for number in range(TRANSFERS):

@@ -10,7 +10,9 @@ from typing import Any
 
 COMMAND_SECONDS = 60
 OWN_VARIABLES = (
-    "DATABASE_URL",
+    "DATABASE_",
+    "MIGRATION_DATABASE_",
+    "ADMIN_DATABASE_",
     "PAYLOAD_",
     "TEMPORAL_",
     "WORKER_",

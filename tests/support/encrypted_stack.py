@@ -55,7 +55,7 @@ class EncryptedStack:
 
 @asynccontextmanager
 async def encrypted_stack(
-    database_url: str, access: AccessService
+    database_url: str, access: AccessService, *, service_url: str
 ) -> AsyncIterator[EncryptedStack]:
     """Start a Temporal, over a migrated database of its own."""
     with throwaway_data_dir() as folder:
@@ -65,6 +65,7 @@ async def encrypted_stack(
             stack = Stack(
                 api_url="",
                 database_url=database_url,
+                service_url=service_url,
                 temporal_address=temporal.address,
                 temporal_namespace=temporal.namespace,
                 temporal_ui_url=temporal.ui_url,

@@ -2,12 +2,13 @@
 
 import asyncio
 import gc
+import hashlib
 import os
 import secrets
 import subprocess
 import sys
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
+from persistence.privileges import READER_ROLE, SERVICE_ROLE
+from runtime.database_roles import make_roles
 from runtime.embedded_postgres import EmbeddedPostgres
 from runtime.migrations import migrate
 from runtime.stack_files import throwaway_data_dir
@@ -48,11 +51,14 @@ class PostgresServer:
         Of the role that tests work as; the database in it does not matter.
     how
         Where the server comes from, for people.
+    passwords
+        Of the service's roles; none where they could not be made.
     """
 
     admin_url: str = field(repr=False)
     owner_url: str = field(repr=False)
     how: str
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @asynccontextmanager
     async def database(self, *, migrated: bool = True) -> AsyncIterator[str]:
@@ -74,6 +80,21 @@ class PostgresServer:
         """Give the URL of one of its databases for the administrator."""
         return with_database(self.admin_url, urlsplit(database_url).path.removeprefix("/"))
 
+    def as_service(self, database_url: str) -> str:
+        """Give the URL of one of its databases for the role that the service works as."""
+        return self._as_role(SERVICE_ROLE, database_url)
+
+    def as_reader(self, database_url: str) -> str:
+        """Give the URL of one of its databases for the role that only reads."""
+        return self._as_role(READER_ROLE, database_url)
+
+    def _as_role(self, role: str, database_url: str) -> str:
+        if role not in self.passwords:
+            return database_url
+        parts = urlsplit(database_url)
+        place = f"{role}:{self.passwords[role]}@{parts.hostname}:{parts.port}"
+        return parts._replace(netloc=place).geturl()
+
     async def _run(self, statement: sql.Composed) -> None:
         async with await psycopg.AsyncConnection.connect(
             self.admin_url, autocommit=True
@@ -88,13 +109,13 @@ async def postgres_server(report: Callable[[str], None]) -> AsyncIterator[Postgr
     if given:
         # The product also takes a URL that names its driver; psycopg itself does not.
         given = given.replace("postgresql+psycopg://", "postgresql://", 1)
-        yield PostgresServer(given, given, "DATABASE_URL")
+        yield PostgresServer(given, given, "DATABASE_URL", await _roles(given))
         return
     container, reason = await asyncio.to_thread(_start_container)
     if container is not None:
         try:
             url = container.get_connection_url(driver=None)
-            yield PostgresServer(url, url, f"a container of {IMAGE}")
+            yield PostgresServer(url, url, f"a container of {IMAGE}", await _roles(url))
         finally:
             await asyncio.to_thread(container.stop)
         return
@@ -103,9 +124,38 @@ async def postgres_server(report: Callable[[str], None]) -> AsyncIterator[Postgr
         server = EmbeddedPostgres(folder)
         await server.start()
         try:
-            yield PostgresServer(server.superuser_url, server.database_url, "embedded")
+            yield PostgresServer(
+                server.superuser_url,
+                server.database_url,
+                "embedded",
+                await _roles(server.superuser_url),
+            )
         finally:
             await server.stop()
+
+
+async def _roles(admin_url: str) -> dict[str, str]:
+    """Make the service's roles with passwords of the tests; none where others use these roles."""
+    secret = hashlib.sha256(admin_url.encode()).hexdigest()[:24]
+    passwords = {SERVICE_ROLE: secret, READER_ROLE: secret}
+    async with await psycopg.AsyncConnection.connect(admin_url, autocommit=True) as connection:
+        found = await connection.execute(
+            "SELECT rolsuper, to_regrole(%s) IS NULL FROM pg_roles WHERE rolname = current_user",
+            [SERVICE_ROLE],
+        )
+        row = await found.fetchone()
+        is_superuser, are_new = row or (False, False)
+        is_ours = os.environ.get("DATABASE_URL") is None
+        if is_superuser and (are_new or is_ours):
+            await make_roles(connection, passwords)
+            return passwords
+    try:
+        parts = urlsplit(admin_url)
+        mine = parts._replace(netloc=f"{SERVICE_ROLE}:{secret}@{parts.hostname}:{parts.port}")
+        async with await psycopg.AsyncConnection.connect(mine.geturl()):
+            return passwords
+    except psycopg.OperationalError:
+        return {}
 
 
 def with_database(url: str, name: str) -> str:

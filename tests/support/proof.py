@@ -7,7 +7,7 @@ from tests.support.stack import Stack
 async def require_clean_ledger(stack: Stack) -> None:
     """Require all seven invariants of the stack's database and its workflows."""
     report = await verify(
-        stack.database_url,
+        stack.service_url,
         temporal_address=stack.temporal_address,
         temporal_namespace=stack.temporal_namespace,
     )

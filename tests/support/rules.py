@@ -12,7 +12,7 @@ async def require_approval(
 ) -> None:
     """Let each transfer of more than one cent wait for approvals."""
     keys = await services.access.list_keys(None)
-    async with services.database.transaction() as unit_of_work:
+    async with services.database.transaction(tenant_id) as unit_of_work:
         await unit_of_work.approval_rules.insert(
             rule_id=ApprovalRuleId(uuid4()),
             tenant_id=tenant_id,

@@ -10,6 +10,7 @@ import psycopg
 
 from domain.transfers import Transfer
 from persistence.seal_proof import SealProofReader
+from persistence.tenancy import EVERY_TENANT
 from runtime.composition import Services
 from services.seal_verification import KnownSeal, SealProof, SealProver
 from tests.support.wallets import Wallets
@@ -41,7 +42,7 @@ class SealedLedger:
         return (await self.services.seals.seal(seconds=SEALING_SECONDS)).entries
 
     async def prove(self, known: Sequence[KnownSeal] = ()) -> SealProof:
-        async with self.services.database.snapshot() as snapshot:
+        async with self.services.database.snapshot(EVERY_TENANT) as snapshot:
             return await SealProver(SealProofReader(snapshot), known).prove()
 
     async def first_found(self, known: Sequence[KnownSeal] = ()) -> str:

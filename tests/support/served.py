@@ -84,7 +84,7 @@ async def served_api(
             (*StackCommands().api, *options),
             environment={
                 **os.environ,
-                "DATABASE_URL": stack.database_url,
+                "DATABASE_URL": stack.service_url,
                 "TEMPORAL_ADDRESS": stack.temporal_address,
                 "TEMPORAL_NAMESPACE": stack.temporal_namespace,
                 # Tests of wrong keys send many.

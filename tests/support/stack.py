@@ -22,6 +22,7 @@ class Stack:
 
     api_url: str
     database_url: str = field(repr=False)
+    service_url: str = field(repr=False)
     temporal_address: str
     temporal_namespace: str
     temporal_ui_url: str | None
@@ -34,13 +35,23 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIterator[Stack]:
-    """Start an API and a worker on a migrated database, and stop them afterwards."""
+async def running_stack(
+    database_url: str, temporal: TemporalServer, *, service_url: str
+) -> AsyncIterator[Stack]:
+    """Start an API and a worker on a migrated database, and stop them afterwards.
+
+    Parameters
+    ----------
+    database_url
+        For the tests, of the tables' owner.
+    service_url
+        For the product.
+    """
     port = free_port()
     api_url = f"http://{LOOPBACK}:{port}"
     environment = {
         **os.environ,
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": service_url,
         "TEMPORAL_ADDRESS": temporal.address,
         "TEMPORAL_NAMESPACE": temporal.namespace,
         # Tests of wrong keys send many.
@@ -69,6 +80,7 @@ async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIte
             yield Stack(
                 api_url=api_url,
                 database_url=database_url,
+                service_url=service_url,
                 temporal_address=temporal.address,
                 temporal_namespace=temporal.namespace,
                 temporal_ui_url=temporal.ui_url,

@@ -37,7 +37,7 @@ class KeyMaker:
         self.calls = 0
 
     async def __call__(self, database_url: str) -> BootstrapKeys:
-        assert database_url.startswith("postgresql://transfers:")
+        assert database_url.startswith("postgresql://transfers_service:")
         self.calls += 1
         return BootstrapKeys(f"api-{self.calls}", f"operator-{self.calls}")
 

@@ -19,7 +19,12 @@ ENV_EXAMPLE = (ROOT / ".env.example").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 REQUIREMENT_FILES = sorted(path.name for path in (ROOT / "requirements").iterdir())
 
-PASSWORDS = ["LEDGER_DB_PASSWORD", "TEMPORAL_DB_PASSWORD"]
+PASSWORDS = [
+    "LEDGER_DB_PASSWORD",
+    "LEDGER_READER_PASSWORD",
+    "LEDGER_SERVICE_PASSWORD",
+    "TEMPORAL_DB_PASSWORD",
+]
 KEYS = "PAYLOAD_KEYS"
 COMMAND_TIMEOUT_SECONDS = 60
 
@@ -103,11 +108,13 @@ def committed_files() -> list[Path]:
 
 
 def test_compose_accepts_the_file_once_the_passwords_are_filled_in(tmp_path: Path) -> None:
-    secrets = {"LEDGER_DB_PASSWORD": "l1", "TEMPORAL_DB_PASSWORD": "t1", "PAYLOAD_KEYS": "k1:x"}
-    result = compose_config(tmp_path, **secrets)
+    passwords = {name: f"secret-of-{name.lower()}" for name in PASSWORDS}
+    service = passwords["LEDGER_SERVICE_PASSWORD"]
+
+    result = compose_config(tmp_path, **passwords, **{KEYS: "k1:x"})
 
     assert result.returncode == 0, result.stderr
-    assert "postgresql://ledger:l1@ledger-db:5432/ledger" in result.stdout
+    assert f"postgresql://transfers_service:{service}@ledger-db:5432/ledger" in result.stdout
 
 
 @pytest.mark.parametrize("missing", PASSWORDS)
@@ -127,6 +134,15 @@ def test_the_example_documents_exactly_the_variables_of_the_compose_file() -> No
     own = {"COMPOSE_PROJECT_NAME"}  # compose itself reads it
 
     assert set(settings_of_example()) == used | own
+
+
+def test_only_jobs_that_end_know_the_password_of_the_owner() -> None:
+    [jobs] = re.findall(r"^  roles:\n(.+?)^  api:\n", COMPOSE, re.MULTILINE | re.DOTALL)
+
+    uses = r"\*owner-url|\$\{LEDGER_DB_PASSWORD"
+    of_the_server = 1
+    assert len(re.findall(uses, COMPOSE)) == len(re.findall(uses, jobs)) + of_the_server
+    assert 'command: ["migrate"]' in jobs
 
 
 def test_no_password_has_a_default() -> None:

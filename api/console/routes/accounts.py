@@ -98,7 +98,7 @@ async def account_page(
     """Show an account, its balance over time, and its ledger."""
     found = await context.accounts.get_account(visitor.tenant_id, account)
     entries = await context.ledger.entries_of_account(
-        found.id, EntryFilter(), after=_sequence(before), limit=PAGE_SIZE
+        found.tenant_id, found.id, EntryFilter(), after=_sequence(before), limit=PAGE_SIZE
     )
     history = await context.ledger.balance_history(found, entries=shown.entries)
     return page(

@@ -46,7 +46,7 @@ async def approvals_page(
         "approvals.html",
         live_seconds=LIVE_SECONDS if cursor is None else None,
         waiting=waiting,
-        approvals=await context.console.details.approvals(waiting.items),
+        approvals=await context.console.details.approvals(visitor.tenant_id, waiting.items),
         labels=await context.console.details.label(visitor.tenant_id, waiting.items),
         # Sent again, by a second click, it is one decision.
         keys={transfer.id: f"console-{new_uuid()}" for transfer in waiting.items},
