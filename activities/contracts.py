@@ -12,6 +12,7 @@ from uuid import UUID
 
 from temporalio import activity
 
+from domain.audit import ActorKind
 from domain.batches import BatchStage
 from domain.operations import Operation
 from domain.states import ProcessState, TransferStage
@@ -41,6 +42,17 @@ class TermsInput:
 
 
 @dataclass(frozen=True, slots=True)
+class ActorInput:
+    """Who asks for something, for the audit log."""
+
+    kind: ActorKind
+    id: str | None
+    name: str
+    source_address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TransferInput:
     """A checked order, as the workflow carries it.
 
@@ -50,6 +62,8 @@ class TransferInput:
         SHA-256 of the request, as hexadecimal digits.
     amount_minor
         Minor units as decimal digits: JSON readers round large numbers, and Temporal's UI is one.
+    actor
+        Of a reversal: a transfer of its own is no change of something else.
     """
 
     transfer_id: UUID
@@ -66,6 +80,7 @@ class TransferInput:
     effective_at: datetime | None = None
     requested_by: UUID | None = None
     terms: TermsInput | None = None
+    actor: ActorInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +155,7 @@ class OperationInput:
     expires_at: datetime | None = None
     note: str | None = None
     seen_fingerprint: str | None = None
+    actor: ActorInput | None = None
 
 
 class TransferSteps(ABC):

@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 from activities.contracts import (
+    ActorInput,
     LegInput,
     OperationInput,
     TermsInput,
     TransferInput,
     TransferKey,
 )
+from domain.audit import Actor
 from domain.ids import AccountId, ApiKeyId, TenantId, TransferId
 from domain.money import Money
 from domain.operations import OperationOrder
@@ -32,6 +34,7 @@ def input_of(order: TransferOrder) -> TransferInput:
         effective_at=order.effective_at,
         requested_by=order.requested_by,
         terms=None if order.terms == PLAIN_TERMS else _terms_input(order.terms),
+        actor=_actor_input(order.actor),
     )
 
 
@@ -70,6 +73,7 @@ def order_of(order: TransferInput) -> TransferOrder:
         effective_at=order.effective_at,
         requested_by=None if order.requested_by is None else ApiKeyId(order.requested_by),
         terms=PLAIN_TERMS if order.terms is None else _terms(order.terms),
+        actor=_actor(order.actor),
     )
 
 
@@ -105,6 +109,7 @@ def operation_input_of(order: OperationOrder) -> OperationInput:
         expires_at=order.expires_at,
         note=order.note,
         seen_fingerprint=None if seen is None else seen.hex(),
+        actor=_actor_input(order.actor),
     )
 
 
@@ -123,4 +128,17 @@ def operation_of(operation: OperationInput) -> OperationOrder:
         expires_at=operation.expires_at,
         note=operation.note,
         seen_fingerprint=None if seen is None else bytes.fromhex(seen),
+        actor=_actor(operation.actor),
     )
+
+
+def _actor_input(actor: Actor | None) -> ActorInput | None:
+    if actor is None:
+        return None
+    return ActorInput(actor.kind, actor.id, actor.name, actor.source_address, actor.request_id)
+
+
+def _actor(actor: ActorInput | None) -> Actor | None:
+    if actor is None:
+        return None
+    return Actor(actor.kind, actor.id, actor.name, actor.source_address, actor.request_id)

@@ -1,42 +1,85 @@
-"""Who calls, and what they may do."""
+"""Who calls, and what they may do.
 
-from collections.abc import Awaitable, Callable
+A route's one declaration of its scope is both what is enforced and what OpenAPI shows.
+"""
+
 from typing import Annotated, Final
 
-from fastapi import Depends, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request, Security
+from fastapi.openapi.models import OpenIdConnect
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi.security.base import SecurityBase
 
-from api.context import Context
+from api.context import ApiContext, Context
+from api.rates import rate_headers, refuse_over_limit
 from domain.access import Principal, Scope
 from domain.errors import Unauthenticated
 
+KEY_SCHEME: Final = "API key"
+ISSUER_SCHEME: Final = "OpenID Connect"
+
 _BEARER: Final = HTTPBearer(
-    auto_error=False, scheme_name="API key", description="An API key: `transfers keys create`."
+    auto_error=False,
+    scheme_name=KEY_SCHEME,
+    description="An API key (`transfers keys create`), with the scopes that are listed.",
 )
 
 
+class _Token(SecurityBase):
+    """Says in OpenAPI that a token of the issuer will do in place of a key.
+
+    The bearer scheme reads both: which one it is, authentication tells.
+    """
+
+    def __init__(self) -> None:
+        self.scheme_name = ISSUER_SCHEME
+        # Where the issuer is stands in the settings; the application fills it in.
+        self.model = OpenIdConnect(
+            openIdConnectUrl="", description="A token of the issuer, with these scopes."
+        )
+
+    async def __call__(self) -> None:
+        """Read nothing."""
+
+
 async def _principal(
+    request: Request,
+    needed: SecurityScopes,
     context: Context,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    _token: Annotated[None, Security(_Token())],
 ) -> Principal:
     if credentials is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer <api key>.")
-    return await context.access.authenticate(credentials.credentials)
+    principal = await _login(request, context, credentials.credentials)
+    rate, taken = context.rates.admit_request(principal)
+    request.state.rate_headers = rate_headers(rate, taken)
+    refuse_over_limit(rate, taken)
+    principal.require(needed.scopes)
+    return principal
 
 
-def _with_scope(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
-    async def authorised(principal: Annotated[Principal, Depends(_principal)]) -> Principal:
-        principal.require(scope)
-        return principal
+async def _login(request: Request, context: ApiContext, secret: str) -> Principal:
+    address = request.client.host if request.client else None
+    context.rates.admit_login(address, secret)
+    try:
+        principal = await context.authentication.authenticate(
+            secret, source_address=address, request_id=request.state.request_id
+        )
+    except Unauthenticated:
+        context.rates.login_failed(address, secret)
+        raise
+    context.rates.login_passed(secret)
+    return principal
 
-    return authorised
 
-
-UsersReader = Annotated[Principal, Depends(_with_scope(Scope.USERS_READ))]
-UsersWriter = Annotated[Principal, Depends(_with_scope(Scope.USERS_WRITE))]
-AccountsReader = Annotated[Principal, Depends(_with_scope(Scope.ACCOUNTS_READ))]
-AccountsWriter = Annotated[Principal, Depends(_with_scope(Scope.ACCOUNTS_WRITE))]
-TransfersReader = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_READ))]
-TransfersApprover = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_APPROVE))]
-RulesWriter = Annotated[Principal, Depends(_with_scope(Scope.RULES_WRITE))]
-TransfersWriter = Annotated[Principal, Depends(_with_scope(Scope.TRANSFERS_WRITE))]
+UsersReader = Annotated[Principal, Security(_principal, scopes=[Scope.USERS_READ])]
+UsersWriter = Annotated[Principal, Security(_principal, scopes=[Scope.USERS_WRITE])]
+AccountsReader = Annotated[Principal, Security(_principal, scopes=[Scope.ACCOUNTS_READ])]
+AccountsWriter = Annotated[Principal, Security(_principal, scopes=[Scope.ACCOUNTS_WRITE])]
+TransfersReader = Annotated[Principal, Security(_principal, scopes=[Scope.TRANSFERS_READ])]
+TransfersWriter = Annotated[Principal, Security(_principal, scopes=[Scope.TRANSFERS_WRITE])]
+TransfersApprover = Annotated[Principal, Security(_principal, scopes=[Scope.TRANSFERS_APPROVE])]
+RulesWriter = Annotated[Principal, Security(_principal, scopes=[Scope.RULES_WRITE])]
+AuditReader = Annotated[Principal, Security(_principal, scopes=[Scope.AUDIT_READ])]
+KeysWriter = Annotated[Principal, Security(_principal, scopes=[Scope.KEYS_WRITE])]

@@ -9,6 +9,7 @@ from typing import IO
 from api.batch_schemas import BatchOptions
 from api.batch_spool import SpooledBatch, spooled
 from domain.access import Principal
+from domain.audit import SYSTEM_ACTOR, Actor
 from domain.batches import BatchOrder, TransferBatch
 from domain.ids import BatchId, TenantId
 from domain.limits import BATCHES_READ_AT_ONCE
@@ -79,7 +80,14 @@ class BatchIntake:
                 batch = await self._batches.get(batch.tenant_id, batch.id)
         return BatchSubmission(batch, is_replay=batch.id != order.id)
 
-    async def cancel(self, tenant_id: TenantId, batch_id: BatchId) -> TransferBatch:
+    async def cancel(
+        self,
+        tenant_id: TenantId,
+        batch_id: BatchId,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
+    ) -> TransferBatch:
         """Ask a batch to stop between two chunks.
 
         Raises
@@ -89,7 +97,7 @@ class BatchIntake:
         BatchFinished
             Every row of it has its outcome.
         """
-        batch = await self._batches.request_cancel(tenant_id, batch_id)
+        batch = await self._batches.request_cancel(tenant_id, batch_id, actor=actor, reason=reason)
         if not batch.is_final:
             await self._gateway.cancel(batch)
         return batch
@@ -114,6 +122,7 @@ class BatchIntake:
                 description=checked.options.description,
                 rows=checked.rows,
                 requested_by=principal.api_key_id,
+                actor=principal.actor,
             )
             pieces = checked.pieces(str(order.tenant_id), str(order.id))
             return order, await self._batches.stage(order, pieces)

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
+from api.rates import RateLimits
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -14,6 +15,8 @@ from api.transfer_operations import TransferOperations
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
+from services.audit import AuditService
+from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batches import BatchService
 from services.ledger import LedgerService
@@ -41,7 +44,10 @@ class ApiContext:
         Gives the address of a workflow's page in Temporal's UI, where there is one.
     """
 
+    authentication: AuthenticationService
+    rates: RateLimits
     access: AccessService
+    audit: AuditService
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService

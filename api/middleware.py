@@ -1,5 +1,6 @@
 """What happens around every request, below FastAPI."""
 
+import re
 import time
 from http import HTTPStatus
 from typing import Final
@@ -10,11 +11,34 @@ from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.limits import BATCH_BODY_BYTES_MAXIMUM, REQUEST_BODY_BYTES_MAXIMUM
+from api.problems import unexpected_response
+from domain.limits import (
+    BATCH_BODY_BYTES_MAXIMUM,
+    REQUEST_BODY_BYTES_MAXIMUM,
+    REQUEST_ID_LENGTH_MAXIMUM,
+)
 
 BATCHES_PATH: Final = "/v1/transfer-batches"
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % REQUEST_ID_LENGTH_MAXIMUM)
+
+DOCUMENTATION_PATH: Final = "/docs"
+CONTENT_POLICY_HEADER: Final = b"content-security-policy"
+ANSWER_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
+DOCUMENTATION_POLICY: Final = (
+    b"default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    b" img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    b" frame-ancestors 'none'"
+)
+"""The page comes with one script of its own in it, and shows nothing that a client has written."""
+
+_SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
 
 _REQUESTS: Final = Counter(
     "transfers_http_requests_total", "Requests answered.", ["method", "route", "status"]
@@ -57,7 +81,7 @@ class BodyLimit:
 
 
 class Observation:
-    """Gives each request an id, and counts, times and logs it."""
+    """Gives each request an id, answers what nobody foresaw, and counts, times and logs."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -68,9 +92,11 @@ class Observation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = uuid4().hex
+        request_id = _request_id(scope)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         started = time.perf_counter()
-        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        status = 0
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -79,22 +105,75 @@ class Observation:
                 message["headers"] = [
                     *message["headers"],
                     (REQUEST_ID_HEADER, request_id.encode()),
+                    *state.get("rate_headers", ()),
                 ]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, observed)
+            except Exception as error:
+                self._log.error(
+                    "unexpected_error", path=_route(scope), method=scope["method"], exc_info=error
+                )
+                if status:
+                    raise  # the answer has begun: only the connection's end tells that it is wrong
+                await unexpected_response()(scope, receive, observed)
             finally:
                 seconds = time.perf_counter() - started
-                # The route's pattern, not the path: ids would make a series each.
-                route = getattr(scope.get("route"), "path", "unknown")
-                _REQUESTS.labels(scope["method"], route, status).inc()
+                route = _route(scope)
+                answered = status or int(HTTPStatus.INTERNAL_SERVER_ERROR)
+                _REQUESTS.labels(scope["method"], route, answered).inc()
                 _SECONDS.labels(scope["method"], route).observe(seconds)
                 self._log.debug(
                     "request",
                     method=scope["method"],
                     route=route,
-                    status=status,
+                    status=answered,
                     milliseconds=round(seconds * 1000, 1),
                 )
+
+
+class SecurityHeaders:
+    """Tells browsers to take answers for what they are, to keep none, and to show none in frames.
+
+    What a route says itself stands.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_page = scope["path"] == DOCUMENTATION_PATH
+        policy = DOCUMENTATION_POLICY if is_page else ANSWER_POLICY
+
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message["headers"])
+                said = {name for name, _ in headers}
+                headers += [header for header in _SECURITY_HEADERS if header[0] not in said]
+                if CONTENT_POLICY_HEADER not in said:
+                    headers.append((CONTENT_POLICY_HEADER, policy))
+                if scope["scheme"] == "https":
+                    headers.append(_STRICT_TRANSPORT)
+                message["headers"] = headers
+            await send(message)
+
+        await self._app(scope, receive, secured)
+
+
+def _request_id(scope: Scope) -> str:
+    """Take the id that the client gave, where it is one, and make one else."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    # The route's pattern, not the path: ids would make a series each.
+    return str(getattr(scope.get("route"), "path", "unknown"))

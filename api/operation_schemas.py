@@ -31,6 +31,7 @@ class OperationBody(RequestBody):
             ),
             operation=operation,
             requested_by=principal.api_key_id,
+            actor=principal.actor,
             **self.parameters(),
         )
 

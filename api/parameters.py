@@ -9,10 +9,12 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query
 
+from api.fields import Note
 from api.problems import BadHeader
 from domain.accounts import AccountReference
 from domain.errors import (
     AccountNotFound,
+    ApiKeyNotFound,
     ApprovalRuleNotFound,
     BatchNotFound,
     FieldProblem,
@@ -20,7 +22,7 @@ from domain.errors import (
     UserNotFound,
     ValidationFailed,
 )
-from domain.ids import ApprovalRuleId, BatchId, TransferId, UserId, parse_uuid
+from domain.ids import ApiKeyId, ApprovalRuleId, BatchId, TransferId, UserId, parse_uuid
 from domain.limits import (
     BATCH_ROWS_MAXIMUM,
     IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
@@ -76,6 +78,13 @@ async def _rule_id(rule: Annotated[str, Path(description="A rule's UUID.")]) -> 
     if uuid is None:
         raise ApprovalRuleNotFound(rule)
     return ApprovalRuleId(uuid)
+
+
+async def _key_id(key: Annotated[str, Path(description="A key's UUID.")]) -> ApiKeyId:
+    uuid = parse_uuid(key)
+    if uuid is None:
+        raise ApiKeyNotFound(key)
+    return ApiKeyId(uuid)
 
 
 async def _user_id(user: Annotated[str, Path(description="A user's UUID.")]) -> UserId:
@@ -161,10 +170,14 @@ async def _wait_seconds(
     return wait_seconds_of(prefer)
 
 
+ReasonInQuery: TypeAlias = Annotated[
+    Note | None, Query(description="Why; it stands in the audit log.")
+]
 AccountInPath: TypeAlias = Annotated[AccountReference, Depends(_account)]
 AccountInQuery: TypeAlias = Annotated[AccountReference | None, Depends(_account_filter)]
 TransferInPath: TypeAlias = Annotated[TransferId, Depends(_transfer_id)]
 RuleInPath: TypeAlias = Annotated[ApprovalRuleId, Depends(_rule_id)]
+KeyInPath: TypeAlias = Annotated[ApiKeyId, Depends(_key_id)]
 UserInPath: TypeAlias = Annotated[UserId, Depends(_user_id)]
 Cursor: TypeAlias = Annotated[UUID | None, Depends(_cursor)]
 IdempotencyKey: TypeAlias = Annotated[str, Depends(_idempotency_key)]

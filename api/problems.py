@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from structlog.contextvars import get_contextvars
 
 from api.schemas import ONE_LEG, SEVERAL_LEGS, Problem, ProblemField, TransferView
 from domain.errors import (
     AccountAlreadyClosed,
     AccountNotEmpty,
     AccountNotFound,
+    ApiKeyOver,
     ApprovalRuleTaken,
     BatchFailure,
     BatchFinished,
@@ -28,13 +30,16 @@ from domain.errors import (
     NotFound,
     OperationConflict,
     OverdraftLimitInUse,
+    RateNotHeld,
     SameAccount,
     ScheduleRefused,
     ScopeMissing,
+    ScopeNotHeld,
     ServiceUnavailable,
     StandingOrderOver,
     StatementTooLong,
     SystemAccountProtected,
+    TooManyRequests,
     TransferNotFound,
     TransferRefusal,
     TransferUnfinished,
@@ -44,6 +49,7 @@ from domain.errors import (
 from domain.transfers import Transfer
 from workflows.gateway import OperationRefused
 
+_OPTIONAL: Final = ("errors", "transfer", "request_id")
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_TYPE_PREFIX: Final = "urn:transfers:problem:"
 
@@ -69,6 +75,10 @@ _STATUS_OF: Final[Sequence[tuple[type[DomainError], HTTPStatus]]] = (
     (BatchFinished, HTTPStatus.CONFLICT),
     (BatchFailure, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TransferUnfinished, HTTPStatus.CONFLICT),
+    (ScopeNotHeld, HTTPStatus.FORBIDDEN),
+    (RateNotHeld, HTTPStatus.FORBIDDEN),
+    (ApiKeyOver, HTTPStatus.CONFLICT),
+    (TooManyRequests, HTTPStatus.TOO_MANY_REQUESTS),
     (OverdraftLimitInUse, HTTPStatus.CONFLICT),
     (SystemAccountProtected, HTTPStatus.CONFLICT),
     (StandingOrderOver, HTTPStatus.CONFLICT),
@@ -117,8 +127,10 @@ def problem_response(
         code=code,
         errors=list(errors) if errors is not None else None,
         transfer=TransferView.of(transfer) if transfer else None,
+        # The outcome of a transfer is the same to the last byte, whichever request asks for it.
+        request_id=None if transfer else get_contextvars().get("request_id"),
     )
-    absent = {field for field in ("errors", "transfer") if getattr(problem, field) is None}
+    absent = {field for field in _OPTIONAL if getattr(problem, field) is None}
     return Response(
         problem.model_dump_json(exclude=absent),
         status_code=status,
@@ -163,7 +175,6 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(BadHeader, _on_bad_header)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_unexpected)
 
 
 async def _on_domain_error(_request: Request, error: Exception) -> Response:
@@ -173,6 +184,8 @@ async def _on_domain_error(_request: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, ServiceUnavailable):
         headers |= retry_after(error)
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(ceil(error.retry_after_seconds))
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="transfers"'
     errors = None
@@ -239,10 +252,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     )
 
 
-async def _on_unexpected(request: Request, error: Exception) -> Response:
-    structlog.get_logger().error(
-        "unexpected_error", path=request.url.path, method=request.method, exc_info=error
-    )
+def unexpected_response() -> Response:
+    """Answer where something went wrong that nobody foresaw."""
     return problem_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         DomainError.code,

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.fields import AmountFromZero, CurrencyCode
-from api.schemas import RequestBody
+from api.schemas import ChangeBody
 from domain.accounts import Account
 from domain.limits import (
     APPROVAL_SECONDS_DEFAULT,
@@ -20,7 +20,7 @@ Approvers: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=APPROVERS_MAXI
 DeadlineSeconds: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=APPROVAL_SECONDS_MAXIMUM)]
 
 
-class ApprovalRuleCreate(RequestBody):
+class ApprovalRuleCreate(ChangeBody):
     """A rule by which transfers are to wait."""
 
     currency: CurrencyCode
@@ -68,7 +68,7 @@ class ApprovalRuleView(BaseModel):
         )
 
 
-class LimitsChange(RequestBody):
+class LimitsChange(ChangeBody):
     """Limits of an account: what is left out stays, and null takes a limit away."""
 
     per_transfer: AmountFromZero | None = None

@@ -17,6 +17,7 @@ from api.fields import (
     Metadata,
     Moment,
     Name,
+    Note,
     OverdraftLimit,
 )
 from domain.accounts import Account, AccountKind, AccountStatus, BalanceAsOf, User
@@ -50,6 +51,17 @@ class RequestBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ChangeBody(RequestBody):
+    """Why something is changed. It stands in the audit log."""
+
+    reason: Note | None = None
+
+    @staticmethod
+    def reason_of(body: "ChangeBody | None") -> str | None:
+        """Give the reason, where there is one."""
+        return body.reason if body else None
+
+
 class UserCreate(RequestBody):
     """A user to be recorded."""
 
@@ -68,7 +80,7 @@ class AccountCreate(RequestBody):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class AccountChange(RequestBody):
+class AccountChange(ChangeBody):
     """What of an account is to change; what is left out stays."""
 
     overdraft_limit: OverdraftLimit | None = None
@@ -578,3 +590,4 @@ class Problem(BaseModel):
     code: str
     errors: list[ProblemField] | None = None
     transfer: TransferView | None = None
+    request_id: str | None = Field(default=None, description="As in the header X-Request-ID.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from domain.audit import SYSTEM_ACTOR, Actor
 from domain.errors import ScheduleRefused, TemporalUnavailable
 from domain.ids import ApiKeyId, StandingOrderId, TenantId
 from domain.pages import Page
@@ -57,7 +58,12 @@ class StandingOrderDesk:
         self._schedules = schedules
 
     async def create(
-        self, tenant_id: TenantId, created_by: ApiKeyId, request: StandingOrderRequest
+        self,
+        tenant_id: TenantId,
+        created_by: ApiKeyId,
+        request: StandingOrderRequest,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
     ) -> OrderInDetail:
         """Record an order and make its schedule, or give the order that its key was used for.
 
@@ -70,7 +76,7 @@ class StandingOrderDesk:
         DatabaseUnavailable, TemporalUnavailable
             The same request later gives the one order.
         """
-        recorded = await self._orders.create(tenant_id, created_by, request)
+        recorded = await self._orders.create(tenant_id, created_by, request, actor=actor)
         order = recorded.order
         try:
             await self._align(order)
@@ -118,20 +124,40 @@ class StandingOrderDesk:
         return await self._runs.page(tenant_id, order_id, before=before, limit=limit)
 
     async def pause(
-        self, tenant_id: TenantId, order_id: StandingOrderId, *, reason: str | None
+        self,
+        tenant_id: TenantId,
+        order_id: StandingOrderId,
+        *,
+        reason: str | None,
+        actor: Actor = SYSTEM_ACTOR,
     ) -> OrderInDetail:
         """Make no runs until the order is resumed. Raises as ``StandingOrderService.pause``."""
-        return await self._changed(await self._orders.pause(tenant_id, order_id, reason=reason))
+        changed = await self._orders.pause(tenant_id, order_id, reason=reason, actor=actor)
+        return await self._changed(changed)
 
-    async def resume(self, tenant_id: TenantId, order_id: StandingOrderId) -> OrderInDetail:
+    async def resume(
+        self,
+        tenant_id: TenantId,
+        order_id: StandingOrderId,
+        *,
+        reason: str | None = None,
+        actor: Actor = SYSTEM_ACTOR,
+    ) -> OrderInDetail:
         """Make runs again, from now on. Raises as ``StandingOrderService.resume``."""
-        return await self._changed(await self._orders.resume(tenant_id, order_id))
+        changed = await self._orders.resume(tenant_id, order_id, reason=reason, actor=actor)
+        return await self._changed(changed)
 
     async def cancel(
-        self, tenant_id: TenantId, order_id: StandingOrderId, *, reason: str | None
+        self,
+        tenant_id: TenantId,
+        order_id: StandingOrderId,
+        *,
+        reason: str | None,
+        actor: Actor = SYSTEM_ACTOR,
     ) -> OrderInDetail:
         """Make no runs any more. Raises as ``StandingOrderService.cancel``."""
-        return await self._changed(await self._orders.cancel(tenant_id, order_id, reason=reason))
+        changed = await self._orders.cancel(tenant_id, order_id, reason=reason, actor=actor)
+        return await self._changed(changed)
 
     async def _changed(self, order: StandingOrder) -> OrderInDetail:
         await self._align(order)

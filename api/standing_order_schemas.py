@@ -144,7 +144,7 @@ class StandingOrderCreate(Movement):
 
 
 class StatusChange(RequestBody):
-    """Why an order is paused or cancelled."""
+    """Why an order is paused, resumed or cancelled."""
 
     reason: Description | None = None
 

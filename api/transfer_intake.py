@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from activities.contracts import TransferProgress
 from activities.orders import input_of, order_of
+from domain.audit import Actor
 from domain.errors import (
     DatabaseUnavailable,
     IdempotencyKeyReused,
@@ -117,6 +118,7 @@ class TransferIntake:
         request: ReversalRequest,
         *,
         requested_by: ApiKeyId,
+        actor: Actor | None = None,
         wait_seconds: float,
     ) -> Submission:
         """Give the one outcome of a reversal's key, as ``submit`` does.
@@ -129,7 +131,7 @@ class TransferIntake:
             Nothing is half-done; the same request later gives the one outcome.
         """
         prepared = await self._requests.prepare_reversal(
-            tenant_id, request, requested_by=requested_by
+            tenant_id, request, requested_by=requested_by, actor=actor
         )
         return await self._carry_out(prepared, wait_seconds)
 

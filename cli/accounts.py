@@ -1,6 +1,7 @@
 """``transfers accounts``: what money moves between."""
 
-from typing import Annotated
+from typing import Annotated, Final, TypeAlias
+from urllib.parse import quote
 
 import typer
 
@@ -14,14 +15,24 @@ from cli.options import (
     DataDir,
     MetadataJson,
     PageSize,
+    Reason,
     parse_metadata,
 )
 from cli.statements import statement
 from domain.accounts import AccountStatus
 from domain.limits import PAGE_SIZE_DEFAULT
+from runtime.api_client import ApiPlace
 from runtime.settings import DEFAULT_DATA_DIR
 
-app = typer.Typer(no_args_is_help=True, help="Open and list accounts, and get their statements.")
+_ACCOUNT: Final = "ext:ada-eur"
+AccountArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="A UUID, an account number, or ext:ID.")
+]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Open, list, freeze and close accounts, and get their statements.",
+)
 app.command(
     epilog="Example: transfers accounts statement ext:ada-eur --from 2026-01-01T00:00:00Z"
     " --to 2026-02-01T00:00:00Z --format pdf --output january.pdf"
@@ -60,6 +71,48 @@ def create(
     call_and_print(place, lambda api: api.post("/v1/accounts", body), show_account, as_json=as_json)
 
 
+@app.command(epilog=f'Example: transfers accounts freeze {_ACCOUNT} --reason "lost card"')
+def freeze(
+    account: AccountArgument,
+    *,
+    reason: Reason = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Stop all money of an account; what is reserved and not yet posted is released."""
+    _change(api_place(api_url, api_key, data_dir), account, "freeze", reason, as_json=as_json)
+
+
+@app.command(epilog=f"Example: transfers accounts unfreeze {_ACCOUNT}")
+def unfreeze(
+    account: AccountArgument,
+    *,
+    reason: Reason = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Let the money of an account move again."""
+    _change(api_place(api_url, api_key, data_dir), account, "unfreeze", reason, as_json=as_json)
+
+
+@app.command(epilog=f"Example: transfers accounts close {_ACCOUNT}")
+def close(
+    account: AccountArgument,
+    *,
+    reason: Reason = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Close an account for ever; it needs a zero balance and no holds."""
+    _change(api_place(api_url, api_key, data_dir), account, "close", reason, as_json=as_json)
+
+
 @app.command("list", epilog="Example: transfers accounts list --currency EUR --status ACTIVE")
 def list_accounts(
     *,
@@ -89,3 +142,9 @@ def list_accounts(
         show_accounts,
         as_json=as_json,
     )
+
+
+def _change(place: ApiPlace, account: str, verb: str, reason: str | None, *, as_json: bool) -> None:
+    path = f"/v1/accounts/{quote(account, safe=':')}/{verb}"
+    body = {"reason": reason}
+    call_and_print(place, lambda api: api.post(path, body), show_account, as_json=as_json)

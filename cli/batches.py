@@ -15,7 +15,7 @@ from cli.batch_documents import show_batch, show_batch_rows, show_batches
 from cli.calls import api_place, call_and_print, call_api, print_answer
 from cli.console import messages, print_line
 from cli.failures import CommandFailed
-from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize
+from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize, Reason
 from domain.batches import ResultFormat, RowStatus
 from domain.limits import PAGE_SIZE_DEFAULT
 from runtime.api_client import Answer, ApiClient, RetryPolicy
@@ -170,6 +170,7 @@ def result(
 def cancel(
     batch_id: BatchId,
     *,
+    reason: Reason = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -178,7 +179,7 @@ def cancel(
     """Stop a batch between two chunks: what is posted stays."""
     call_and_print(
         api_place(api_url, api_key, data_dir),
-        lambda api: api.post(f"{_path(batch_id)}/cancel"),
+        lambda api: api.post(f"{_path(batch_id)}/cancel", {"reason": reason}),
         show_batch,
         as_json=as_json,
     )

@@ -8,7 +8,7 @@ import typer
 from cli.bound_documents import show_limits
 from cli.calls import api_place, call_and_print
 from cli.failures import CommandFailed
-from cli.options import ApiKey, ApiUrl, AsJson, DataDir
+from cli.options import ApiKey, ApiUrl, AsJson, DataDir, Reason
 from runtime.settings import DEFAULT_DATA_DIR
 
 NO_LIMIT: Final = "none"
@@ -45,6 +45,7 @@ def set_limits(
     per_month: Annotated[
         str | None, typer.Option(help="Most of one month of UTC, or none.")
     ] = None,
+    reason: Reason = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -52,9 +53,13 @@ def set_limits(
 ) -> None:
     """Set limits; what is not given stays, none takes a limit away, 0 lets nothing through."""
     given = {"per_transfer": per_transfer, "per_day": per_day, "per_month": per_month}
-    body = {name: _limit(name, text) for name, text in given.items() if text is not None}
+    body: dict[str, int | str | None] = {
+        name: _limit(name, text) for name, text in given.items() if text is not None
+    }
     if not body:
         raise CommandFailed("Give --per-transfer, --per-day or --per-month.")
+    if reason is not None:
+        body["reason"] = reason
     place = api_place(api_url, api_key, data_dir)
     call_and_print(place, lambda api: api.put(_path(account), body), show_limits, as_json=as_json)
 
@@ -63,6 +68,7 @@ def set_limits(
 def clear(
     account: AccountArgument,
     *,
+    reason: Reason = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -70,7 +76,12 @@ def clear(
 ) -> None:
     """Take all limits of an account away."""
     place = api_place(api_url, api_key, data_dir)
-    call_and_print(place, lambda api: api.delete(_path(account)), show_limits, as_json=as_json)
+    call_and_print(
+        place,
+        lambda api: api.delete(_path(account), reason=reason),
+        show_limits,
+        as_json=as_json,
+    )
 
 
 def _path(account: str) -> str:

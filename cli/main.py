@@ -10,6 +10,7 @@ import typer
 from cli import (
     accounts,
     approvals,
+    audit,
     batches,
     demo,
     dev,
@@ -79,6 +80,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
         transfer_operations.reject,
         'transfers reject TRANSFER_ID --note "not ours"',
     ),
+    ("audit", _CLIENTS, audit.audit, "transfers audit --action account.freeze"),
     (
         "import",
         _CLIENTS,

@@ -48,6 +48,7 @@ MetadataJson: TypeAlias = Annotated[
     str | None, typer.Option("--metadata", help="A JSON object of your own: '{\"till\": 7}'.")
 ]
 
+Reason: TypeAlias = Annotated[str | None, typer.Option(help="Why; it stands in the audit log.")]
 TransferId: TypeAlias = Annotated[str, typer.Argument(help="The transfer's id.")]
 Key: TypeAlias = Annotated[
     str | None, typer.Option(help="Idempotency key. Left out: a new one, which is printed.")

@@ -189,15 +189,17 @@ def pause(
 def resume(
     order: OrderId,
     *,
+    reason: Reason = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Make runs again, from now on."""
+    body = {"reason": reason}
     place = api_place(api_url, api_key, data_dir)
     call_and_print(
-        place, lambda api: api.post(f"{_path(order)}/resume"), show_order, as_json=as_json
+        place, lambda api: api.post(f"{_path(order)}/resume", body), show_order, as_json=as_json
     )
 
 

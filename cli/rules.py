@@ -7,7 +7,7 @@ import typer
 
 from cli.bound_documents import show_rule, show_rules
 from cli.calls import api_place, call_and_print
-from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize
+from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize, Reason
 from domain.limits import (
     APPROVAL_SECONDS_DEFAULT,
     APPROVAL_SECONDS_MAXIMUM,
@@ -37,6 +37,7 @@ def create(
             help="Seconds that a transfer waits before it fails.",
         ),
     ] = APPROVAL_SECONDS_DEFAULT,
+    reason: Reason = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -48,6 +49,7 @@ def create(
         "threshold": threshold,
         "approvers": approvers,
         "deadline_seconds": deadline,
+        "reason": reason,
     }
     place = api_place(api_url, api_key, data_dir)
     call_and_print(
@@ -83,6 +85,7 @@ def list_rules(
 def retire(
     rule_id: Annotated[str, typer.Argument(help="Id of the rule, as `rules list` shows it.")],
     *,
+    reason: Reason = None,
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -91,4 +94,5 @@ def retire(
     """Take a rule out of force; transfers that wait go on waiting."""
     path = f"/v1/approval-rules/{quote(rule_id, safe='')}/retire"
     place = api_place(api_url, api_key, data_dir)
-    call_and_print(place, lambda api: api.post(path), show_rule, as_json=as_json)
+    body = {"reason": reason}
+    call_and_print(place, lambda api: api.post(path, body), show_rule, as_json=as_json)

@@ -1,6 +1,8 @@
 """Where a command finds its servers: in the environment, or in a running local stack's file."""
 
+import getpass
 import os
+import socket
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -8,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, ValidationError
 
 from cli.failures import CommandFailed
+from domain.audit import Actor, ActorKind
 from runtime.local_errors import FolderError
 from runtime.settings import Settings
 from runtime.stack_files import STACK_FILE, StackInfo, read_stack_file
@@ -72,6 +75,15 @@ def find_stack(data_dir: Path) -> StackInfo | None:
         raise CommandFailed(
             f"{data_dir / STACK_FILE} is not the file of a running stack: {error}"
         ) from error
+
+
+def cli_actor() -> Actor:
+    """Tell who runs this command, for the audit log: a user of this machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return Actor(ActorKind.CLI, user, f"{user}@{socket.gethostname()}")
 
 
 def _checked_settings() -> Settings:

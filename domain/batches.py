@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from domain.accounts import AccountReference
+from domain.audit import SYSTEM_ACTOR, Actor
 from domain.ids import ApiKeyId, BatchId, TenantId, TransferId, batch_workflow_id
 from domain.money import Money
 from domain.states import ProcessState
@@ -79,6 +80,8 @@ class BatchOrder:
         How many there are.
     requested_by
         The API key of the request.
+    actor
+        Who asks for it, for the audit log.
     """
 
     id: BatchId
@@ -89,6 +92,7 @@ class BatchOrder:
     description: str | None
     rows: int
     requested_by: ApiKeyId
+    actor: Actor = SYSTEM_ACTOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Only ``api.problems`` knows which HTTP status a code has, and only ``activities`
 retried. A code, once published, keeps its meaning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -592,6 +592,56 @@ class ScopeMissing(DomainError):
         super().__init__(f"This API key lacks the scope {scope}.")
 
 
+class ScopeNotHeld(DomainError):
+    """A key would be given what the one that makes it lacks itself."""
+
+    code = "scope_not_held"
+
+    def __init__(self, scopes: Iterable[str]) -> None:
+        super().__init__(f"This API key cannot give what it lacks itself: {', '.join(scopes)}.")
+
+
+class RateNotHeld(DomainError):
+    """A key would be given a higher rate limit than the one that makes it has."""
+
+    code = "rate_not_held"
+
+    def __init__(self, per_second: int, burst: int) -> None:
+        super().__init__(
+            f"This API key can give at most its own rate limit: {per_second} requests a second, "
+            f"{burst} at once."
+        )
+
+
+class ApiKeyOver(DomainError):
+    """An API key that is revoked or expired, or has no secret, cannot be rotated."""
+
+    code = "api_key_over"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The API key {why}, and cannot be rotated.")
+
+
+class TooManyRequests(DomainError):
+    """Base of what is refused for its rate alone: the same request is fine a little later."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class RateLimited(TooManyRequests):
+    """A key sends more requests than it may."""
+
+    code = "rate_limited"
+
+
+class TooManyFailedLogins(TooManyRequests):
+    """An address has sent too many keys and tokens that are not good."""
+
+    code = "too_many_failed_logins"
+
+
 class ServiceUnavailable(DomainError):
     """Base of what passes by itself: the same request, sent again later, gets its outcome."""
 
@@ -614,6 +664,15 @@ class TemporalUnavailable(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("Temporal cannot be reached just now; send the same request again.")
+
+
+class IssuerUnavailable(ServiceUnavailable):
+    """The keys that tokens are signed with cannot be had; API keys are still taken."""
+
+    code = "issuer_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The issuer of tokens does not answer; send the same request again.")
 
 
 class Overloaded(ServiceUnavailable):

@@ -21,6 +21,20 @@ METADATA_BYTES_MAXIMUM: Final = 16 * 1024
 
 REQUEST_BODY_BYTES_MAXIMUM: Final = 64 * 1024
 
+REQUEST_HEAD_BYTES_MAXIMUM: Final = 32 * 1024
+REQUEST_HEADERS_MAXIMUM: Final = 100
+"""Path and headers of a request."""
+
+REQUEST_HEAD_SECONDS_MAXIMUM: Final = 20.0
+"""From a connection's opening, or a request's first byte, to the end of the headers."""
+
+REQUEST_BODY_PAUSE_SECONDS: Final = 20.0
+REQUEST_BODY_BYTES_PER_SECOND_MINIMUM: Final = 1024
+"""A body must come at this rate, looked at after each such time."""
+
+REQUEST_ID_LENGTH_MAXIMUM: Final = 128
+"""Of an X-Request-ID that a client gives."""
+
 BATCH_ROWS_MAXIMUM: Final = 100_000
 BATCH_BODY_BYTES_MAXIMUM: Final = 64 * 1024 * 1024
 BATCH_ROW_BYTES_MAXIMUM: Final = 64 * 1024
@@ -55,6 +69,24 @@ CAPTURES_MAXIMUM: Final = 100
 
 EXECUTE_AT_SECONDS_MAXIMUM: Final = 366 * 24 * 3600
 """How far in the future a transfer can be scheduled: 366 days."""
+
+REQUESTS_PER_SECOND_MAXIMUM: Final = 100_000
+"""The most that an API key's own rate limit can be set to, also for its burst."""
+
+REQUESTS_PER_SECOND_DEFAULT: Final = 2_000
+REQUESTS_BURST_DEFAULT: Final = 4_000
+"""Rate limit of a key that has none of its own: far above what one machine carries, so that it
+keeps a client that has gone wild from starving the others, and nothing else."""
+
+KEY_OVERLAP_SECONDS_DEFAULT: Final = 24 * 3600
+KEY_OVERLAP_SECONDS_MAXIMUM: Final = 31 * 24 * 3600
+"""How long the secret before a rotation is taken beside the new one: 31 days."""
+
+FAILED_LOGINS_PER_MINUTE_DEFAULT: Final = 60
+"""Keys and tokens that are not good, from one address. More are refused without a look."""
+
+FAILED_LOGINS_MAXIMUM: Final = 1_000_000
+"""The highest that this limit can be set to."""
 
 APPROVERS_MAXIMUM: Final = 2
 APPROVAL_SECONDS_DEFAULT: Final = 24 * 3600

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.audit import Actor
 from domain.ids import ApiKeyId, TenantId, TransferId
 from domain.transfers import Transfer
 
@@ -41,6 +42,8 @@ class OperationOrder:
         Reason of a cancel, or what an approver says.
     seen_fingerprint
         Fingerprint of the transfer that an approver has seen, where they name it.
+    actor
+        Who asks for it, for the audit log; ``None`` in orders of before there was one.
     """
 
     tenant_id: TenantId
@@ -54,6 +57,7 @@ class OperationOrder:
     expires_at: datetime | None = None
     note: str | None = None
     seen_fingerprint: bytes | None = None
+    actor: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True)

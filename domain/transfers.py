@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from domain.accounts import AccountReference
+from domain.audit import Actor
 from domain.errors import DomainError
 from domain.ids import (
     AccountId,
@@ -165,6 +166,8 @@ class TransferOrder:
         When the money counts, where that is not the moment of recording.
     requested_by
         The API key that asked for it.
+    actor
+        Of a reversal, who asked for it, for the audit log.
     """
 
     id: TransferId
@@ -180,6 +183,7 @@ class TransferOrder:
     effective_at: datetime | None
     requested_by: ApiKeyId | None = None
     terms: TransferTerms = PLAIN_TERMS
+    actor: Actor | None = None
 
     @property
     def workflow_id(self) -> str:

@@ -1,5 +1,7 @@
 """Tenants and API keys in SQL."""
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +9,7 @@ from sqlalchemy import RowMapping, Select, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.access import ApiKey, Scope, Tenant
+from domain.access import ApiKey, NewApiKey, RateLimit, Scope, Tenant
 from domain.ids import ApiKeyId, TenantId
 from persistence.tables import api_keys, tenants
 
@@ -34,24 +36,64 @@ class ApiKeyRepository:
         *,
         key_id: ApiKeyId,
         tenant_id: TenantId,
-        name: str,
+        new: NewApiKey,
         prefix: str,
         secret_hash: bytes,
-        scopes: frozenset[Scope],
     ) -> ApiKey:
         """Record a new key by the hash of its secret."""
         await self._connection.execute(
             insert(api_keys).values(
                 id=key_id,
                 tenant_id=tenant_id,
-                name=name,
+                name=new.name,
                 prefix=prefix,
                 secret_hash=secret_hash,
-                scopes=sorted(scopes),
+                scopes=sorted(new.scopes),
+                expires_at=new.expires_at,
+                requests_per_second=new.rate.per_second if new.rate else None,
+                requests_burst=new.rate.burst if new.rate else None,
             )
         )
-        result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
-        return _api_key(result.mappings().one())
+        return await self._read(key_id)
+
+    async def ensure_subject(
+        self, *, key_id: ApiKeyId, tenant_id: TenantId, issuer: str, subject: str
+    ) -> bool:
+        """Record a subject of an issuer among the keys; tell whether it is new."""
+        result = await self._connection.execute(
+            postgresql.insert(api_keys)
+            .values(
+                id=key_id,
+                tenant_id=tenant_id,
+                name=subject,
+                prefix="",
+                scopes=[],
+                issuer=issuer,
+                subject=subject,
+            )
+            .on_conflict_do_nothing(constraint="api_keys_subject")
+        )
+        return result.rowcount == 1
+
+    async def get(self, tenant_id: TenantId, key_id: UUID) -> ApiKey | None:
+        """Read one key of a tenant."""
+        result = await self._connection.execute(
+            _keys().where(api_keys.c.tenant_id == tenant_id, api_keys.c.id == key_id)
+        )
+        row = result.mappings().one_or_none()
+        return None if row is None else _api_key(row)
+
+    async def page_of_tenant(
+        self, tenant_id: TenantId, *, after: UUID | None, limit: int
+    ) -> list[ApiKey]:
+        """Read keys of a tenant, newest first, from just behind ``after``."""
+        statement = _keys().where(api_keys.c.tenant_id == tenant_id)
+        if after is not None:
+            statement = statement.where(api_keys.c.id < after)
+        result = await self._connection.execute(
+            statement.order_by(api_keys.c.id.desc()).limit(limit)
+        )
+        return [_api_key(row) for row in result.mappings()]
 
     async def page(self, tenant_name: str | None) -> list[ApiKey]:
         """Read all keys, of one tenant or of all, oldest first."""
@@ -61,16 +103,58 @@ class ApiKeyRepository:
         result = await self._connection.execute(statement)
         return [_api_key(row) for row in result.mappings()]
 
-    async def revoke(self, key_id: UUID) -> ApiKey | None:
-        """Revoke a key, for ever; the time of the first revocation stays."""
-        await self._connection.execute(
-            update(api_keys)
-            .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-            .values(revoked_at=func.now())
+    async def lock(self, key_id: UUID) -> ApiKey | None:
+        """Read a key and lock it until the transaction ends."""
+        result = await self._connection.execute(
+            _keys().where(api_keys.c.id == key_id).with_for_update(key_share=True, of=api_keys)
         )
-        result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
         row = result.mappings().one_or_none()
         return None if row is None else _api_key(row)
+
+    async def revoke(self, key_id: ApiKeyId) -> ApiKey:
+        """Revoke a locked key, for ever."""
+        await self._connection.execute(
+            update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=func.now())
+        )
+        return await self._read(key_id)
+
+    async def rotate(
+        self, key_id: ApiKeyId, *, prefix: str, secret_hash: bytes, overlap: timedelta
+    ) -> ApiKey:
+        """Give a locked key another secret; the one it has is taken for some more time.
+
+        Notes
+        -----
+        The secret of before the last rotation ends at once: two are good at a time.
+        """
+        await self._connection.execute(
+            update(api_keys)
+            .where(api_keys.c.id == key_id)
+            .values(
+                prefix=prefix,
+                secret_hash=secret_hash,
+                previous_secret_hash=api_keys.c.secret_hash,
+                previous_expires_at=func.now() + overlap,
+                rotated_at=func.now(),
+            )
+        )
+        return await self._read(key_id)
+
+    async def limit(self, key_id: ApiKeyId, rate: RateLimit | None) -> ApiKey:
+        """Give a locked key a rate limit of its own, or take it away."""
+        await self._connection.execute(
+            update(api_keys)
+            .where(api_keys.c.id == key_id)
+            .values(
+                requests_per_second=rate.per_second if rate else None,
+                requests_burst=rate.burst if rate else None,
+            )
+        )
+        return await self._read(key_id)
+
+    async def _read(self, key_id: ApiKeyId) -> ApiKey:
+        result = await self._connection.execute(_keys().where(api_keys.c.id == key_id))
+        return _api_key(result.mappings().one())
 
 
 def _keys() -> Select[Any]:
@@ -89,4 +173,17 @@ def _api_key(row: RowMapping) -> ApiKey:
         scopes=frozenset(Scope(scope) for scope in row["scopes"]),
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
+        expires_at=row["expires_at"],
+        rotated_at=row["rotated_at"],
+        previous_expires_at=row["previous_expires_at"],
+        rate=rate_from(row),
+        issuer=row["issuer"],
+        subject=row["subject"],
     )
+
+
+def rate_from(row: RowMapping | Mapping[str, Any]) -> RateLimit | None:
+    """Read a key's own rate limit."""
+    if row["requests_per_second"] is None:
+        return None
+    return RateLimit(row["requests_per_second"], row["requests_burst"])

@@ -76,6 +76,16 @@ class ApprovalRuleRepository:
         row = result.mappings().one_or_none()
         return None if row is None else rule_from(row)
 
+    async def lock(self, tenant_id: TenantId, rule_id: ApprovalRuleId) -> ApprovalRule | None:
+        """Read one rule and lock it until the transaction ends."""
+        result = await self._connection.execute(
+            select(approval_rules)
+            .where(approval_rules.c.tenant_id == tenant_id, approval_rules.c.id == rule_id)
+            .with_for_update(key_share=True)
+        )
+        row = result.mappings().one_or_none()
+        return None if row is None else rule_from(row)
+
     async def highest(
         self, tenant_id: TenantId, amounts_minor: Mapping[str, int]
     ) -> list[ApprovalRule]:

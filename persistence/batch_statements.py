@@ -25,6 +25,7 @@ from domain.batches import (
 from domain.ids import AccountId, BatchId, TenantId, TransferId
 from domain.transfers import Failure, Transfer, TransferType
 from persistence.accounts import AccountIdentity, identity_from
+from persistence.audit import record_change
 from persistence.balances import balance_from
 from persistence.batch_bounds import BatchBoundStatements
 from persistence.batches import batch_from, row_from
@@ -245,6 +246,15 @@ class BatchStatements:
                 "rows": order.rows,
                 "requested_by": order.requested_by,
             },
+        )
+        await record_change(
+            self._connection,
+            order.actor,
+            "transfer_batch.create",
+            tenant_id=order.tenant_id,
+            subject_type="transfer_batch",
+            subject_id=order.id,
+            details={"rows": order.rows},
         )
         return batch_from(row)
 

@@ -88,7 +88,7 @@ class BatchRepository:
         return {code: count for code, count in result.tuples() if code is not None}
 
     async def request_cancel(self, tenant_id: TenantId, batch_id: BatchId) -> bool:
-        """Note that an unfinished batch is to stop; tell whether it was unfinished.
+        """Note that an unfinished batch is to stop; tell whether that is news.
 
         Notes
         -----
@@ -100,8 +100,9 @@ class BatchRepository:
                 batches.c.tenant_id == tenant_id,
                 batches.c.id == batch_id,
                 batches.c.state == "PROCESSING",
+                batches.c.cancel_requested_at.is_(None),
             )
-            .values(cancel_requested_at=func.coalesce(batches.c.cancel_requested_at, func.now()))
+            .values(cancel_requested_at=func.now())
         )
         return result.rowcount == 1
 

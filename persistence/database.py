@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from persistence.accounts import AccountRepository
 from persistence.api_keys import ApiKeyRepository
 from persistence.approval_rules import ApprovalRuleRepository
+from persistence.audit import AuditRepository
 from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
@@ -85,6 +86,7 @@ class UnitOfWork:
         self.limits = LimitRepository(connection)
         self.standing_orders = StandingOrderRepository(connection)
         self.batches = BatchRepository(connection)
+        self.audit = AuditRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

@@ -14,16 +14,27 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from domain.access import Principal, Scope
+from domain.access import Grant, RateLimit, Scope
 from domain.accounts import AccountReference
 from domain.ids import ApiKeyId, EntryId, HoldId, TenantId, TransferId
 from domain.transfers import CaptureMode, Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
+from persistence.api_keys import rate_from
 from persistence.transfers import transfer_from
 
-_FIND_PRINCIPAL: Final = """
-SELECT id, tenant_id, scopes FROM api_keys
-WHERE secret_hash = %(secret_hash)s AND revoked_at IS NULL
+_FIND_GRANT: Final = """
+SELECT id, tenant_id, name, scopes, requests_per_second, requests_burst FROM api_keys
+WHERE (secret_hash = %(secret_hash)s
+        OR (previous_secret_hash = %(secret_hash)s AND previous_expires_at > now()))
+    AND revoked_at IS NULL AND (expires_at > now() OR expires_at IS NULL)
+"""
+
+_FIND_SUBJECT: Final = """
+SELECT tenants.id AS tenant_id, key.id, key.name, key.revoked_at IS NOT NULL AS is_revoked,
+    key.requests_per_second, key.requests_burst
+FROM tenants LEFT JOIN api_keys AS key
+    ON key.tenant_id = tenants.id AND key.issuer = %(issuer)s AND key.subject = %(subject)s
+WHERE tenants.name = %(tenant_name)s
 """
 
 _FIND_SIDES: Final = """
@@ -162,21 +173,55 @@ class FoundSides:
     is_key_taken: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FoundSubject:
+    """What is on record of a subject of an issuer.
+
+    Parameters
+    ----------
+    api_key_id
+        ``None`` where it was never seen before.
+    """
+
+    tenant_id: TenantId
+    api_key_id: ApiKeyId | None
+    is_revoked: bool
+    rate: RateLimit | None
+
+
 class DirectStatements:
     """Single statements on one connection that commits each by itself."""
 
     def __init__(self, connection: AsyncConnection[DictRow]) -> None:
         self._connection = connection
 
-    async def find_principal(self, secret_hash: bytes) -> Principal | None:
+    async def find_grant(self, secret_hash: bytes) -> Grant | None:
         """Tell whom the key with a hash belongs to; ``None`` where it is unknown or revoked."""
-        row = await self._one(_FIND_PRINCIPAL, {"secret_hash": secret_hash})
+        row = await self._one(_FIND_GRANT, {"secret_hash": secret_hash})
         if row is None:
             return None
-        return Principal(
+        return Grant(
             tenant_id=TenantId(row["tenant_id"]),
             api_key_id=ApiKeyId(row["id"]),
+            name=row["name"],
             scopes=frozenset(Scope(scope) for scope in row["scopes"]),
+            rate=rate_from(row),
+        )
+
+    async def find_subject(
+        self, tenant_name: str, issuer: str, subject: str
+    ) -> FoundSubject | None:
+        """Look up a subject of an issuer; ``None`` where there is no such tenant."""
+        row = await self._one(
+            _FIND_SUBJECT, {"tenant_name": tenant_name, "issuer": issuer, "subject": subject}
+        )
+        if row is None:
+            return None
+        return FoundSubject(
+            tenant_id=TenantId(row["tenant_id"]),
+            api_key_id=None if row["id"] is None else ApiKeyId(row["id"]),
+            is_revoked=bool(row["is_revoked"]),
+            rate=rate_from(row),
         )
 
     async def find_sides(

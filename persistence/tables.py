@@ -15,6 +15,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -33,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 
+from domain.audit import ActorKind
 from domain.limits import (
     AMOUNT_MAXIMUM_MINOR,
     APPROVAL_SECONDS_MAXIMUM,
@@ -40,6 +42,7 @@ from domain.limits import (
     BALANCE_DIGITS,
     BATCH_ROWS_MAXIMUM,
     LEGS_MAXIMUM,
+    REQUESTS_PER_SECOND_MAXIMUM,
     STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM,
     STANDING_ORDER_INTERVAL_SECONDS_MINIMUM,
 )
@@ -84,7 +87,7 @@ def _json_object() -> Column[Any]:
 
 
 def _one_of(column: str, *values: str) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
 tenants: Final = Table(
@@ -104,14 +107,46 @@ api_keys: Final = Table(
     _tenant_id(),
     Column("name", Text, nullable=False),
     Column("prefix", Text, nullable=False, comment="first characters, to recognise the key by"),
-    Column("secret_hash", LargeBinary, nullable=False, comment="SHA-256 of the whole key"),
+    # Null for a subject of an issuer: a row by which it is recognised, and can be revoked.
+    Column("secret_hash", LargeBinary, nullable=True, comment="SHA-256 of the whole key"),
     Column("scopes", ARRAY(Text), nullable=False),
     _created_at(),
     _time("revoked_at", nullable=True),
+    _time("expires_at", nullable=True),
+    Column(
+        "previous_secret_hash",
+        LargeBinary,
+        nullable=True,
+        comment="of the secret before the last rotation",
+    ),
+    _time("previous_expires_at", nullable=True),
+    _time("rotated_at", nullable=True),
+    Column("requests_per_second", Integer, nullable=True, comment="null: the default"),
+    Column("requests_burst", Integer, nullable=True, comment="null: the default"),
+    Column("issuer", Text, nullable=True, comment="of a subject: who vouches for it"),
+    Column("subject", Text, nullable=True, comment="as its issuer names it"),
     PrimaryKeyConstraint("id", name="api_keys_pkey"),
     ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="api_keys_tenant"),
     UniqueConstraint("secret_hash", name="api_keys_secret_hash"),
+    UniqueConstraint("previous_secret_hash", name="api_keys_previous_secret_hash"),
+    UniqueConstraint("tenant_id", "issuer", "subject", name="api_keys_subject"),
     CheckConstraint("octet_length(secret_hash) = 32", name="api_keys_secret_hash_length"),
+    CheckConstraint(
+        "(secret_hash IS NULL) = (subject IS NOT NULL) AND (issuer IS NULL) = (subject IS NULL)",
+        name="api_keys_identity",
+    ),
+    CheckConstraint(
+        "(previous_secret_hash IS NULL) = (previous_expires_at IS NULL)"
+        " AND (previous_secret_hash IS NULL OR secret_hash IS NOT NULL)"
+        " AND octet_length(previous_secret_hash) = 32",
+        name="api_keys_rotation",
+    ),
+    CheckConstraint(
+        "(requests_per_second IS NULL) = (requests_burst IS NULL)"
+        f" AND requests_per_second BETWEEN 1 AND {REQUESTS_PER_SECOND_MAXIMUM}"
+        f" AND requests_burst BETWEEN 1 AND {REQUESTS_PER_SECOND_MAXIMUM}",
+        name="api_keys_rate",
+    ),
     Index("api_keys_of_tenant", "tenant_id", "id"),
 )
 
@@ -829,4 +864,29 @@ transfer_batch_rows: Final = Table(
     ),
     # Room in each page for the row with its outcome, so that writing it touches no index.
     postgresql_with={"fillfactor": "50"},
+)
+
+audit_log: Final = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("tenant_id", Uuid, nullable=True, comment="null: of no tenant"),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text, nullable=True),
+    Column("actor_name", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject_type", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("reason", Text, nullable=True),
+    Column("request_id", Text, nullable=True),
+    Column("source_address", Text, nullable=True),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    PrimaryKeyConstraint("id", name="audit_log_pkey"),
+    ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="audit_log_tenant"),
+    CheckConstraint(_one_of("actor_kind", *ActorKind), name="audit_log_actor_known"),
+    CheckConstraint("action ~ '^[a-z_]+[.][a-z_]+$'", name="audit_log_action_shape"),
+    CheckConstraint("jsonb_typeof(details) = 'object'", name="audit_log_details_object"),
+    Index("audit_log_of_tenant", "tenant_id", "id"),
+    Index("audit_log_of_subject", "subject_type", "subject_id", "id"),
 )

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from runtime.api_process import ACCEPT, PROBLEM
 from runtime.shared_load import SharedLoad
+from runtime.shared_memory import SharedMemory
 
 COMMAND: Final = (sys.executable, "-m", "runtime.api_process")
 READY_SECONDS: Final = 90.0
@@ -45,6 +46,7 @@ class ApiChild:
         environment: Mapping[str, str],
         *,
         load: SharedLoad,
+        rates: SharedMemory,
         slot: int,
         number: int,
     ) -> Self:
@@ -54,6 +56,8 @@ class ApiChild:
         ----------
         load, slot
             Where it tells how many connections it has.
+        rates
+            Where it counts against rate limits.
         number
             Its number among the processes; a successor has the same.
 
@@ -65,7 +69,10 @@ class ApiChild:
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
-            files = [load.file, theirs.fileno(), *(listener.fileno() for listener in listeners)]
+            files = [
+                *(load.file, rates.file, theirs.fileno()),
+                *(listener.fileno() for listener in listeners),
+            ]
             try:
                 process = await asyncio.create_subprocess_exec(
                     *COMMAND,

@@ -181,9 +181,10 @@ class ApiClient:
         """Set something."""
         return await self._send("PUT", path, json=body)
 
-    async def delete(self, path: str) -> Answer:
-        """Take something away."""
-        return await self._send("DELETE", path)
+    async def delete(self, path: str, **parameters: str | None) -> Answer:
+        """Take something away; parameters that are ``None`` are left out."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return await self._send("DELETE", path, params=given)
 
     async def transfer(
         self, body: Mapping[str, Any], *, key: str, prefer: str | None = None

@@ -1,10 +1,10 @@
 """One of several processes of an API, as its supervisor starts it.
 
-Called as ``python -m runtime.api_process SLOT NUMBER LOAD LIFELINE LISTENER [LISTENER ...]``: its
-slot in the shared load, its number among the processes, then numbers of open files. The lifeline is
-a socket to the supervisor: this process says on it, in a line of JSON, that it is ready or what
-keeps it from starting, accepts connections when it is told to, and drains when the other end is
-closed, for then nobody supervises it any more.
+Called as ``python -m runtime.api_process SLOT NUMBER LOAD RATES LIFELINE LISTENER [LISTENER ...]``:
+its slot in the shared load, its number among the processes, then numbers of open files. The
+lifeline is a socket to the supervisor: this process says on it, in a line of JSON, that it is ready
+or what keeps it from starting, accepts connections when it is told to, and drains when the other
+end is closed, for then nobody supervises it any more.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from runtime.logs import configure_logs
 from runtime.server import ApiRun
 from runtime.settings import Settings
 from runtime.shared_load import SharedLoad
+from runtime.shared_memory import SharedMemory
 from runtime.startup import startup_problem
 
 READY: Final = "ready"
@@ -40,12 +41,16 @@ def main(arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = Settings()
     configure_logs(settings.log_level)
-    slot, number, load, *files = map(int, arguments)
+    slot, number, load, rates, *files = map(int, arguments)
     if settings.api_pin_to_cores:
         stay_on_core(number)
     lifeline, *listeners = (socket.socket(fileno=file) for file in files)
     try:
-        uvloop.run(_serve(settings, Place(SharedLoad(load), slot), lifeline, listeners))
+        uvloop.run(
+            _serve(
+                settings, Place(SharedLoad(load), slot, SharedMemory(rates)), lifeline, listeners
+            )
+        )
     except Exception as error:  # noqa: BLE001 - said or logged, whatever it is
         problem = startup_problem(error, temporal_address=settings.temporal_address)
         if problem is None:

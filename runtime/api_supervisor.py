@@ -16,12 +16,14 @@ from typing import Final
 
 import structlog
 
+from api.rates import RATE_MEMORY_BYTES
 from api.routes.service import MULTIPROCESS_VARIABLE
 from runtime.api_child import ApiChild, ApiProcessFailed
 from runtime.listeners import bound_listeners, listen
 from runtime.server import log_place
 from runtime.settings import Settings
 from runtime.shared_load import SharedLoad
+from runtime.shared_memory import SharedMemory
 from runtime.stop_signals import stopping_on_signals
 
 RESTART_FIRST_DELAY_SECONDS: Final = 0.2
@@ -66,6 +68,7 @@ class ApiSupervisor:
         self._environment = {**os.environ, MULTIPROCESS_VARIABLE: metrics_folder}
         # Each may have a successor beside it.
         self._load = SharedLoad.for_processes(2 * count)
+        self._rates = SharedMemory.of_zeros(RATE_MEMORY_BYTES)
         self._slots = set(range(2 * count))
         self._children: set[ApiChild] = set()
         self._restart_asked = asyncio.Event()
@@ -98,6 +101,7 @@ class ApiSupervisor:
                 listener.close()
             drained = await asyncio.gather(*(child.drain() for child in self._children))
             self._load.close()
+            self._rates.close()
         return all(drained)
 
     def stop(self) -> None:
@@ -145,7 +149,12 @@ class ApiSupervisor:
         slot = self._slots.pop()
         try:
             child = await ApiChild.start(
-                self._listeners, self._environment, load=self._load, slot=slot, number=number
+                self._listeners,
+                self._environment,
+                load=self._load,
+                rates=self._rates,
+                slot=slot,
+                number=number,
             )
         except ApiProcessFailed:
             self._slots.add(slot)

@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
+from api.rates import RateLimits, RateTable
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
 from api.transfer_intake import TransferIntake
@@ -21,6 +22,7 @@ from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.database import Database, DatabaseLimits
+from runtime.issuer import open_issuer
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
 from runtime.temporal import (
@@ -33,6 +35,8 @@ from runtime.temporal import (
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
+from services.audit import AuditService
+from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
@@ -62,6 +66,7 @@ class Services:
 
     database: Database
     access: AccessService
+    audit: AuditService
     accounts: AccountService
     balances: BalanceService
     ledger: LedgerService
@@ -88,6 +93,7 @@ def make_services(
     return Services(
         database=database,
         access=AccessService(database),
+        audit=AuditService(database),
         accounts=AccountService(database),
         balances=balances,
         ledger=ledger,
@@ -141,12 +147,14 @@ async def open_services(
 
 @asynccontextmanager
 async def open_api(
-    settings: Settings, *, on_failure: Callable[[], None]
+    settings: Settings, *, rates: RateTable, on_failure: Callable[[], None]
 ) -> AsyncIterator[ApiContext]:
     """Give what the API's process works with, a worker beside it included.
 
     Parameters
     ----------
+    rates
+        Where the process counts against rate limits.
     on_failure
         Called where the worker fails for good: the process is to end, and to be started again.
 
@@ -158,9 +166,12 @@ async def open_api(
         At the end, what the worker failed of.
     """
     outcomes = OutcomeBoard()
-    async with open_services(
-        settings.database_url.get_secret_value(), publish=outcomes.publish
-    ) as services:
+    async with (
+        open_services(
+            settings.database_url.get_secret_value(), publish=outcomes.publish
+        ) as services,
+        open_issuer(settings) as verify_token,
+    ):
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
@@ -172,7 +183,10 @@ async def open_api(
         )
         batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
         context = ApiContext(
+            authentication=AuthenticationService(services.database, verify_token),
+            rates=RateLimits(rates, failed_logins_per_minute=settings.api_failed_logins_per_minute),
             access=services.access,
+            audit=services.audit,
             accounts=services.accounts,
             balances=services.balances,
             ledger=services.ledger,

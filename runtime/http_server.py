@@ -11,8 +11,10 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from runtime.http_protocol import BoundedProtocol
 from runtime.listeners import listen
 from runtime.shared_load import SharedLoad
+from runtime.shared_memory import SharedMemory
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 35.0
 """What a stopping server gives its requests: a little more than the longest wait of a POST."""
@@ -46,10 +48,13 @@ class Place:
     ----------
     slot
         Which number of the shared load is its own.
+    rates
+        Where all of them count against rate limits.
     """
 
     load: SharedLoad
     slot: int
+    rates: SharedMemory
 
 
 class ApiServer(uvicorn.Server):
@@ -214,7 +219,7 @@ class ApiServer(uvicorn.Server):
             self._log.warning("connection_not_opened", reason=str(error))
 
     def _make_protocol(self) -> HttpToolsProtocol:
-        return HttpToolsProtocol(self.config, self.server_state, self.lifespan.state)
+        return BoundedProtocol(self.config, self.server_state, self.lifespan.state)
 
 
 def _is_answering(connection: HttpToolsProtocol) -> bool:

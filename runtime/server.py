@@ -10,15 +10,17 @@ from typing import Final
 import structlog
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.admission import AdmissionLimits
-from api.app import create_app
+from api.app import HttpSurface, create_app
+from api.rates import RATE_MEMORY_BYTES, RateTable
 from runtime.composition import open_api
 from runtime.cores import stay_on_core
+from runtime.http_protocol import BoundedProtocol
 from runtime.http_server import ApiServer, Place
 from runtime.listeners import bound_listeners, place_of
 from runtime.settings import Settings
+from runtime.shared_memory import SharedMemory
 from runtime.stop_signals import stopping_on_signals
 
 KEEP_ALIVE_SECONDS: Final = 65
@@ -79,7 +81,9 @@ class ApiRun:
             self._serving.cancel()
 
     async def _serve(self) -> None:
-        async with open_api(self._settings, on_failure=self.stop) as context:
+        shared = self._place.rates if self._place else SharedMemory.of_zeros(RATE_MEMORY_BYTES)
+        rates = RateTable(shared.bytes)
+        async with open_api(self._settings, rates=rates, on_failure=self.stop) as context:
             limits = AdmissionLimits(
                 transfers=ceil(
                     self._settings.api_transfers_in_flight_maximum / self._settings.api_workers
@@ -87,8 +91,10 @@ class ApiRun:
                 others=self._settings.api_requests_in_flight_maximum,
             )
             config = uvicorn.Config(
-                create_app(context, limits),
-                http=HttpToolsProtocol,
+                create_app(context, limits, _surface(self._settings)),
+                http=BoundedProtocol,
+                proxy_headers=bool(self._settings.api_trusted_proxies),
+                forwarded_allow_ips=self._settings.api_trusted_proxies or None,
                 lifespan="off",
                 access_log=False,
                 log_config=None,
@@ -143,3 +149,13 @@ def serve(settings: Settings) -> None:
 def log_place(listeners: Sequence[socket.socket]) -> None:
     """Say in the log where the API is served."""
     structlog.get_logger("api").info("api_ready", places=[*map(place_of, listeners)])
+
+
+def _surface(settings: Settings) -> HttpSurface:
+    """Say what browsers and the documentation are told."""
+    return HttpSurface(
+        cors_origins=tuple(
+            origin.strip() for origin in settings.api_cors_origins.split(",") if origin.strip()
+        ),
+        issuer=settings.oidc_issuer,
+    )

@@ -4,19 +4,23 @@ Lower layers receive plain values; only the composition root sees this object.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.limits import (
     API_WORKERS_MAXIMUM,
+    FAILED_LOGINS_MAXIMUM,
+    FAILED_LOGINS_PER_MINUTE_DEFAULT,
     IN_FLIGHT_MAXIMUM,
     REQUESTS_IN_FLIGHT_DEFAULT,
     TRANSFERS_IN_FLIGHT_DEFAULT,
 )
 
 DEFAULT_DATA_DIR = Path(".local")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Settings(BaseSettings):
@@ -51,7 +55,44 @@ class Settings(BaseSettings):
     api_requests_in_flight_maximum: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAXIMUM)] = (
         REQUESTS_IN_FLIGHT_DEFAULT
     )
+    api_failed_logins_per_minute: Annotated[int, Field(ge=1, le=FAILED_LOGINS_MAXIMUM)] = (
+        FAILED_LOGINS_PER_MINUTE_DEFAULT
+    )
+    api_trusted_proxies: str = Field(
+        default="",
+        description="addresses and networks whose X-Forwarded-For is believed, with commas between",
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="OpenID Connect issuer whose tokens are taken in place of keys"
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="what its tokens must be made for; needed with an issuer"
+    )
+    oidc_jwks_url: str | None = Field(
+        default=None, description="place of its keys; from its discovery document by default"
+    )
+    oidc_tenant_claim: str = Field(default="tenant", description="claim with the tenant's name")
+    oidc_scope_claim: str = Field(default="scope", description="claim with the scopes")
+    api_cors_origins: str = Field(
+        default="",
+        description="origins whose pages may call the API from a browser, with commas between",
+    )
     run_worker_in_api: bool = Field(
         default=True, description="run a worker in the API's process: the fast path needs it"
     )
     log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def _whole_issuer(self) -> Self:
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("OIDC_ISSUER and OIDC_AUDIENCE are given together")
+        for url in (self.oidc_issuer, self.oidc_jwks_url):
+            if url is not None and not _is_protected(url):
+                raise ValueError("the issuer is called over https, or on this machine")
+        return self
+
+
+def _is_protected(url: str) -> bool:
+    """Tell whether nobody on the way can put keys of their own in."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

@@ -1,6 +1,6 @@
 """Users and their accounts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from domain.accounts import (
     Balance,
     User,
 )
+from domain.audit import SYSTEM_ACTOR, Actor, Change
 from domain.errors import (
     AccountAlreadyClosed,
     AccountNotEmpty,
@@ -44,6 +45,7 @@ class AccountService:
         name: str,
         external_id: str | None,
         metadata: Mapping[str, Any],
+        actor: Actor = SYSTEM_ACTOR,
     ) -> User:
         """Record a user.
 
@@ -53,13 +55,21 @@ class AccountService:
             Another user of the tenant has the external id.
         """
         async with self._database.transaction() as unit_of_work:
-            return await unit_of_work.users.insert(
+            user = await unit_of_work.users.insert(
                 user_id=UserId(new_uuid()),
                 tenant_id=tenant_id,
                 name=name,
                 external_id=external_id,
                 metadata=metadata,
             )
+            await unit_of_work.audit.record(
+                actor,
+                "user.create",
+                tenant_id=tenant_id,
+                subject_type="user",
+                subject_id=user.id,
+            )
+        return user
 
     async def get_user(self, tenant_id: TenantId, user_id: UserId) -> User:
         """Read a user.
@@ -94,6 +104,7 @@ class AccountService:
         external_id: str | None,
         overdraft_limit_minor: int,
         metadata: Mapping[str, Any],
+        actor: Actor = SYSTEM_ACTOR,
     ) -> Account:
         """Open an account, and with the first of a currency the tenant's settlement account.
 
@@ -132,6 +143,17 @@ class AccountService:
                         kind=AccountKind.CUSTOMER,
                         overdraft_limit_minor=overdraft_limit_minor,
                     )
+                    await _record(
+                        unit_of_work,
+                        tenant_id,
+                        account_id,
+                        Change("account.create", actor),
+                        {
+                            "user_id": str(user_id),
+                            "currency": currency,
+                            "overdraft_limit": overdraft_limit_minor,
+                        },
+                    )
                 break
             except AccountNumberTaken:
                 if draw == ACCOUNT_NUMBER_DRAWS:
@@ -166,6 +188,8 @@ class AccountService:
         *,
         overdraft_limit_minor: int | None,
         metadata: Mapping[str, Any] | None,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
     ) -> Account:
         """Change what a client may change of an account; ``None`` leaves a part as it is.
 
@@ -181,20 +205,38 @@ class AccountService:
             The account already uses more overdraft than the new limit.
         """
 
-        async def change(unit_of_work: UnitOfWork, account: Account, balance: Balance) -> None:
+        async def change(unit_of_work: UnitOfWork, balance: Balance) -> dict[str, Any]:
             if balance.status is AccountStatus.CLOSED:
                 raise AccountAlreadyClosed
+            details: dict[str, Any] = {}
             if overdraft_limit_minor is not None:
                 used_minor = balance.held_minor - balance.posted_minor
                 if overdraft_limit_minor < used_minor:
                     raise OverdraftLimitInUse(minimum_minor=used_minor)
-                await unit_of_work.balances.set_overdraft_limit(account.id, overdraft_limit_minor)
+                await unit_of_work.balances.set_overdraft_limit(
+                    balance.account_id, overdraft_limit_minor
+                )
+                details["overdraft_limit"] = {
+                    "from": balance.overdraft_limit_minor,
+                    "to": overdraft_limit_minor,
+                }
             if metadata is not None:
-                await unit_of_work.accounts.set_metadata(account.id, metadata)
+                await unit_of_work.accounts.set_metadata(balance.account_id, metadata)
+                details["metadata"] = "replaced"
+            return details
 
-        return await self._changed(tenant_id, reference, change)
+        return await self._changed(
+            tenant_id, reference, change, Change("account.change", actor, reason)
+        )
 
-    async def freeze(self, tenant_id: TenantId, reference: AccountReference) -> Account:
+    async def freeze(
+        self,
+        tenant_id: TenantId,
+        reference: AccountReference,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
+    ) -> Account:
         """Stop all money of an account; a frozen one stays so.
 
         Raises
@@ -211,9 +253,18 @@ class AccountService:
         Takes the lock that postings take: once this has returned, nothing moves any more, and what
         was reserved before is released again.
         """
-        return await self._set_status(tenant_id, reference, AccountStatus.FROZEN)
+        return await self._set_status(
+            tenant_id, reference, AccountStatus.FROZEN, Change("account.freeze", actor, reason)
+        )
 
-    async def unfreeze(self, tenant_id: TenantId, reference: AccountReference) -> Account:
+    async def unfreeze(
+        self,
+        tenant_id: TenantId,
+        reference: AccountReference,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
+    ) -> Account:
         """Let the money of an account move again; an active one stays so.
 
         Raises
@@ -225,9 +276,18 @@ class AccountService:
         AccountAlreadyClosed
             It is closed.
         """
-        return await self._set_status(tenant_id, reference, AccountStatus.ACTIVE)
+        return await self._set_status(
+            tenant_id, reference, AccountStatus.ACTIVE, Change("account.unfreeze", actor, reason)
+        )
 
-    async def close(self, tenant_id: TenantId, reference: AccountReference) -> Account:
+    async def close(
+        self,
+        tenant_id: TenantId,
+        reference: AccountReference,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
+    ) -> Account:
         """Close an empty account, for ever; a closed one stays so.
 
         Raises
@@ -240,38 +300,50 @@ class AccountService:
             It has a balance or open holds.
         """
 
-        async def change(unit_of_work: UnitOfWork, account: Account, balance: Balance) -> None:
+        async def change(unit_of_work: UnitOfWork, balance: Balance) -> dict[str, Any] | None:
             if balance.posted_minor or balance.held_minor:
                 raise AccountNotEmpty(
                     posted_minor=balance.posted_minor, held_minor=balance.held_minor
                 )
-            await unit_of_work.balances.set_status(account.id, AccountStatus.CLOSED)
+            return await _set_status(unit_of_work, balance, AccountStatus.CLOSED)
 
-        return await self._changed(tenant_id, reference, change)
+        return await self._changed(
+            tenant_id, reference, change, Change("account.close", actor, reason)
+        )
 
     async def _set_status(
-        self, tenant_id: TenantId, reference: AccountReference, status: AccountStatus
+        self,
+        tenant_id: TenantId,
+        reference: AccountReference,
+        status: AccountStatus,
+        asked: Change,
     ) -> Account:
-        async def change(unit_of_work: UnitOfWork, account: Account, balance: Balance) -> None:
+        async def change(unit_of_work: UnitOfWork, balance: Balance) -> dict[str, Any] | None:
             if balance.status is AccountStatus.CLOSED:
                 raise AccountAlreadyClosed
-            await unit_of_work.balances.set_status(account.id, status)
+            return await _set_status(unit_of_work, balance, status)
 
-        return await self._changed(tenant_id, reference, change)
+        return await self._changed(tenant_id, reference, change, asked)
 
     async def _changed(
         self,
         tenant_id: TenantId,
         reference: AccountReference,
-        change: Callable[[UnitOfWork, Account, Balance], Any],
+        change: Callable[[UnitOfWork, Balance], Awaitable[dict[str, Any] | None]],
+        asked: Change,
     ) -> Account:
-        """Run a change under the account's lock and read the account as it then is."""
+        """Run a change under the account's lock and read the account as it then is.
+
+        What the change gives is what the audit log says of it; ``None`` where nothing changed.
+        """
         async with self._database.transaction() as unit_of_work:
             account = await self._require(unit_of_work, tenant_id, reference)
             if account.kind is AccountKind.SYSTEM:
                 raise SystemAccountProtected
             locked = await unit_of_work.balances.lock(tenant_id, [account.id])
-            await change(unit_of_work, account, locked[account.id])
+            details = await change(unit_of_work, locked[account.id])
+            if details is not None:
+                await _record(unit_of_work, tenant_id, account.id, asked, details)
             return await self._require(unit_of_work, tenant_id, reference)
 
     @staticmethod
@@ -302,3 +374,30 @@ class AccountService:
                 kind=AccountKind.SYSTEM,
                 overdraft_limit_minor=None,
             )
+
+
+async def _set_status(
+    unit_of_work: UnitOfWork, balance: Balance, status: AccountStatus
+) -> dict[str, Any] | None:
+    if balance.status is status:
+        return None
+    await unit_of_work.balances.set_status(balance.account_id, status)
+    return {"from": balance.status, "to": status}
+
+
+async def _record(
+    unit_of_work: UnitOfWork,
+    tenant_id: TenantId,
+    account_id: AccountId,
+    change: Change,
+    details: Mapping[str, Any],
+) -> None:
+    await unit_of_work.audit.record(
+        change.actor,
+        change.action,
+        tenant_id=tenant_id,
+        subject_type="account",
+        subject_id=account_id,
+        reason=change.reason,
+        details=details,
+    )

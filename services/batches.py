@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
+from domain.audit import SYSTEM_ACTOR, Actor
 from domain.batches import BatchOrder, BatchRow, RowStatus, TransferBatch
 from domain.errors import BatchFinished, BatchNotFound, IdempotencyKeyReused
 from domain.ids import BatchId, TenantId
@@ -127,7 +128,14 @@ class BatchService:
             yield found
             after = found[-1].position
 
-    async def request_cancel(self, tenant_id: TenantId, batch_id: BatchId) -> TransferBatch:
+    async def request_cancel(
+        self,
+        tenant_id: TenantId,
+        batch_id: BatchId,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
+    ) -> TransferBatch:
         """Ask a batch to stop at the end of the chunk that is being posted.
 
         Raises
@@ -138,9 +146,18 @@ class BatchService:
             Every row of it has its outcome.
         """
         async with self._database.transaction() as unit_of_work:
-            was_unfinished = await unit_of_work.batches.request_cancel(tenant_id, batch_id)
+            is_new = await unit_of_work.batches.request_cancel(tenant_id, batch_id)
+            if is_new:
+                await unit_of_work.audit.record(
+                    actor,
+                    "transfer_batch.cancel",
+                    tenant_id=tenant_id,
+                    subject_type="transfer_batch",
+                    subject_id=batch_id,
+                    reason=reason,
+                )
         batch = await self.get(tenant_id, batch_id)
-        if not was_unfinished and batch.cancel_requested_at is None:
+        if batch.cancel_requested_at is None:
             raise BatchFinished
         return batch
 

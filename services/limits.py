@@ -1,9 +1,10 @@
 """The limits of accounts."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 from domain.accounts import Account, AccountKind, AccountReference, AccountStatus
+from domain.audit import SYSTEM_ACTOR, Actor
 from domain.errors import AccountAlreadyClosed, AccountNotFound, SystemAccountProtected
 from domain.ids import ApiKeyId, TenantId
 from domain.rules import AccountLimits, LimitChanges, LimitUsage
@@ -43,6 +44,8 @@ class LimitService:
         changes: LimitChanges,
         *,
         changed_by: ApiKeyId,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
     ) -> tuple[Account, LimitUsage | None]:
         """Set limits; what is left out of the changes stays, and ``None`` takes a limit away.
 
@@ -67,19 +70,20 @@ class LimitService:
         of the month counts as used.
         """
 
-        async def change(unit_of_work: UnitOfWork, account: Account) -> None:
-            present = await unit_of_work.limits.get(tenant_id, account.id)
-            limits = present.limits if present else AccountLimits(account.id)
-            limits = replace(limits, **changes)
-            if limits == AccountLimits(account.id):
-                await unit_of_work.limits.clear(account.id)
-            else:
-                await unit_of_work.limits.set(tenant_id, limits, updated_by=changed_by)
+        def changed(present: AccountLimits) -> AccountLimits:
+            return replace(present, **changes)
 
-        return await self._changed(tenant_id, reference, change)
+        return await self._changed(
+            tenant_id, reference, changed, changed_by=changed_by, actor=actor, reason=reason
+        )
 
     async def clear(
-        self, tenant_id: TenantId, reference: AccountReference
+        self,
+        tenant_id: TenantId,
+        reference: AccountReference,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
+        reason: str | None = None,
     ) -> tuple[Account, LimitUsage | None]:
         """Take all limits away.
 
@@ -89,18 +93,24 @@ class LimitService:
             As ``change``.
         """
 
-        async def change(unit_of_work: UnitOfWork, account: Account) -> None:
-            await unit_of_work.limits.clear(account.id)
+        def none(present: AccountLimits) -> AccountLimits:
+            return AccountLimits(present.account_id)
 
-        return await self._changed(tenant_id, reference, change)
+        return await self._changed(
+            tenant_id, reference, none, changed_by=None, actor=actor, reason=reason
+        )
 
     async def _changed(
         self,
         tenant_id: TenantId,
         reference: AccountReference,
-        change: Callable[[UnitOfWork, Account], Awaitable[None]],
+        change: Callable[[AccountLimits], AccountLimits],
+        *,
+        changed_by: ApiKeyId | None,
+        actor: Actor,
+        reason: str | None,
     ) -> tuple[Account, LimitUsage | None]:
-        """Run a change under the account's lock and read the limits as they then are."""
+        """Change limits under the account's lock, and read them as they then are."""
         async with self._database.transaction() as unit_of_work:
             account = await _require(unit_of_work, tenant_id, reference)
             if account.kind is AccountKind.SYSTEM:
@@ -108,8 +118,33 @@ class LimitService:
             locked = await unit_of_work.balances.lock(tenant_id, [account.id])
             if locked[account.id].status is AccountStatus.CLOSED:
                 raise AccountAlreadyClosed
-            await change(unit_of_work, account)
+            usage = await unit_of_work.limits.get(tenant_id, account.id)
+            present = usage.limits if usage else AccountLimits(account.id)
+            limits = change(present)
+            if limits == present:
+                return account, usage
+            if limits == AccountLimits(account.id):
+                await unit_of_work.limits.clear(account.id)
+            else:
+                await unit_of_work.limits.set(tenant_id, limits, updated_by=changed_by)
+            await unit_of_work.audit.record(
+                actor,
+                "account.change_limits",
+                tenant_id=tenant_id,
+                subject_type="account",
+                subject_id=account.id,
+                reason=reason,
+                details={"from": _details(present), "to": _details(limits)},
+            )
             return account, await unit_of_work.limits.get(tenant_id, account.id)
+
+
+def _details(limits: AccountLimits) -> dict[str, int | None]:
+    return {
+        "per_transfer": limits.per_transfer_minor,
+        "per_day": limits.per_day_minor,
+        "per_month": limits.per_month_minor,
+    }
 
 
 async def _require(

@@ -1,8 +1,9 @@
 """What is done to transfers that rest: once for each key, decided under the lock."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from domain.audit import SYSTEM_ACTOR
 from domain.errors import (
     AlreadyApproved,
     AlreadyFailed,
@@ -115,6 +116,15 @@ class OperationService:
             await self._idempotency.claim_operation(unit_of_work, order)
             await unit_of_work.operations.insert(
                 order, amount_minor=captured_minor if is_capture else None
+            )
+            await unit_of_work.audit.record(
+                order.actor or SYSTEM_ACTOR,
+                f"transfer.{order.operation}",
+                tenant_id=order.tenant_id,
+                subject_type="transfer",
+                subject_id=order.transfer_id,
+                reason=order.note,
+                details=_details(order, captured_minor, transfer),
             )
         self._publish(transfer)
         return transfer
@@ -262,6 +272,16 @@ class OperationService:
         if any(record.requested_by == order.requested_by for record in approvals):
             raise AlreadyApproved
         return len(approvals)
+
+
+def _details(order: OperationOrder, captured_minor: int, transfer: Transfer) -> dict[str, Any]:
+    """Say what an operation changed, for the audit log."""
+    details: dict[str, Any] = {"stage": transfer.stage}
+    if order.operation is Operation.CAPTURE:
+        details["amount"] = captured_minor
+    if order.expires_at is not None:
+        details["expires_at"] = order.expires_at.isoformat()
+    return details
 
 
 def _require_held(transfer: Transfer) -> None:

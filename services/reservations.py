@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from domain.accounts import Balance
+from domain.audit import SYSTEM_ACTOR
 from domain.errors import LedgerRuleViolated, ReversalExceedsTransfer, TransferRefusal
 from domain.ids import AccountId, HoldId
 from domain.rules import LimitUsage, demand_of
@@ -93,6 +94,16 @@ class ReservationService:
         stage = TransferStage.AWAITING_APPROVAL if approval else TransferStage.RESERVED
         transfer = await _record(unit_of_work, order, scheduled, stage, approval=approval)
         await _hold(unit_of_work, transfer, claim)
+        if transfer.reversal_of is not None:
+            await unit_of_work.audit.record(
+                order.actor or SYSTEM_ACTOR,
+                "transfer.reverse",
+                tenant_id=order.tenant_id,
+                subject_type="transfer",
+                subject_id=transfer.reversal_of,
+                reason=order.description,
+                details={"reversal": str(transfer.id), "amount": order.money.amount_minor},
+            )
         return transfer
 
     async def _lock_scheduled(

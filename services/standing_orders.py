@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from domain.audit import SYSTEM_ACTOR, Actor, Change
 from domain.errors import (
     FieldProblem,
     IdempotencyKeyReused,
@@ -48,7 +49,12 @@ class StandingOrderService:
         self._database = database
 
     async def create(
-        self, tenant_id: TenantId, created_by: ApiKeyId, request: StandingOrderRequest
+        self,
+        tenant_id: TenantId,
+        created_by: ApiKeyId,
+        request: StandingOrderRequest,
+        *,
+        actor: Actor = SYSTEM_ACTOR,
     ) -> RecordedOrder:
         """Record an order, or give the one that its key was used for.
 
@@ -86,7 +92,10 @@ class StandingOrderService:
             request=request,
         )
         async with self._database.transaction() as unit_of_work:
-            return await _record(unit_of_work, new)
+            recorded = await _record(unit_of_work, new)
+            if not recorded.is_replay:
+                await _audit(unit_of_work, recorded.order, Change("standing_order.create", actor))
+            return recorded
 
     async def get(self, tenant_id: TenantId, order_id: StandingOrderId) -> StandingOrder:
         """Read an order.
@@ -123,7 +132,12 @@ class StandingOrderService:
         return Page.of(found, limit, lambda order: str(order.id))
 
     async def pause(
-        self, tenant_id: TenantId, order_id: StandingOrderId, *, reason: str | None
+        self,
+        tenant_id: TenantId,
+        order_id: StandingOrderId,
+        *,
+        reason: str | None,
+        actor: Actor = SYSTEM_ACTOR,
     ) -> StandingOrder:
         """Make no runs until the order is resumed; pausing it again changes nothing.
 
@@ -138,9 +152,21 @@ class StandingOrderService:
         -----
         Locks the order. A run that was begun before goes on.
         """
-        return await self._change(tenant_id, order_id, StandingOrderStatus.PAUSED, reason)
+        return await self._change(
+            tenant_id,
+            order_id,
+            StandingOrderStatus.PAUSED,
+            Change("standing_order.pause", actor, reason),
+        )
 
-    async def resume(self, tenant_id: TenantId, order_id: StandingOrderId) -> StandingOrder:
+    async def resume(
+        self,
+        tenant_id: TenantId,
+        order_id: StandingOrderId,
+        *,
+        reason: str | None = None,
+        actor: Actor = SYSTEM_ACTOR,
+    ) -> StandingOrder:
         """Make runs again, from now on; resuming an active order changes nothing.
 
         Raises
@@ -150,10 +176,20 @@ class StandingOrderService:
         StandingOrderOver
             The order has ended or was cancelled.
         """
-        return await self._change(tenant_id, order_id, StandingOrderStatus.ACTIVE, None)
+        return await self._change(
+            tenant_id,
+            order_id,
+            StandingOrderStatus.ACTIVE,
+            Change("standing_order.resume", actor, reason),
+        )
 
     async def cancel(
-        self, tenant_id: TenantId, order_id: StandingOrderId, *, reason: str | None
+        self,
+        tenant_id: TenantId,
+        order_id: StandingOrderId,
+        *,
+        reason: str | None,
+        actor: Actor = SYSTEM_ACTOR,
     ) -> StandingOrder:
         """Make no runs any more, for ever; cancelling it again changes nothing.
 
@@ -164,7 +200,12 @@ class StandingOrderService:
         StandingOrderOver
             The order has ended by itself.
         """
-        return await self._change(tenant_id, order_id, StandingOrderStatus.CANCELLED, reason)
+        return await self._change(
+            tenant_id,
+            order_id,
+            StandingOrderStatus.CANCELLED,
+            Change("standing_order.cancel", actor, reason),
+        )
 
     async def end(self, tenant_id: TenantId, order_id: StandingOrderId) -> StandingOrder:
         """Note that an order's end has passed and its last run is begun.
@@ -174,7 +215,12 @@ class StandingOrderService:
         StandingOrderNotFound, StandingOrderOver
             As for `cancel`.
         """
-        return await self._change(tenant_id, order_id, StandingOrderStatus.ENDED, None)
+        return await self._change(
+            tenant_id,
+            order_id,
+            StandingOrderStatus.ENDED,
+            Change("standing_order.end", SYSTEM_ACTOR),
+        )
 
     async def open_orders(self) -> AsyncIterator[StandingOrder]:
         """Go through the orders of all tenants that are not over."""
@@ -195,7 +241,7 @@ class StandingOrderService:
         tenant_id: TenantId,
         order_id: StandingOrderId,
         status: StandingOrderStatus,
-        reason: str | None,
+        change: Change,
     ) -> StandingOrder:
         async with self._database.transaction() as unit_of_work:
             order = await unit_of_work.standing_orders.lock(tenant_id, order_id)
@@ -205,7 +251,10 @@ class StandingOrderService:
                 return order
             if order.is_over:
                 raise StandingOrderOver(status=order.status)
-            return await unit_of_work.standing_orders.set_status(order_id, status, reason=reason)
+            await _audit(unit_of_work, order, change)
+            # What was a reason to pause is none to go on, and is not kept as the order's own.
+            kept = None if status is StandingOrderStatus.ACTIVE else change.reason
+            return await unit_of_work.standing_orders.set_status(order_id, status, reason=kept)
 
 
 async def _record(unit_of_work: UnitOfWork, new: NewStandingOrder) -> RecordedOrder:
@@ -220,6 +269,17 @@ async def _record(unit_of_work: UnitOfWork, new: NewStandingOrder) -> RecordedOr
     if earlier is None or earlier.fingerprint != new.fingerprint:
         raise IdempotencyKeyReused(key)
     return RecordedOrder(earlier, is_replay=True)
+
+
+async def _audit(unit_of_work: UnitOfWork, order: StandingOrder, change: Change) -> None:
+    await unit_of_work.audit.record(
+        change.actor,
+        change.action,
+        tenant_id=order.tenant_id,
+        subject_type="standing_order",
+        subject_id=order.id,
+        reason=change.reason,
+    )
 
 
 def _require_end_ahead(new: NewStandingOrder) -> None:

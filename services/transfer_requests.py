@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from domain.audit import Actor
 from domain.errors import (
     FieldProblem,
     IdempotencyKeyReused,
@@ -106,7 +107,12 @@ class TransferRequestService:
         return PreparedTransfer(order, earlier)
 
     async def prepare_reversal(
-        self, tenant_id: TenantId, request: ReversalRequest, *, requested_by: ApiKeyId | None = None
+        self,
+        tenant_id: TenantId,
+        request: ReversalRequest,
+        *,
+        requested_by: ApiKeyId | None = None,
+        actor: Actor | None = None,
     ) -> PreparedTransfer:
         """Check a request to take money back along a transfer, and find an earlier outcome.
 
@@ -168,6 +174,7 @@ class TransferRequestService:
                         for leg in original.more_legs
                     ),
                 ),
+                actor=actor,
             ),
             earlier,
         )

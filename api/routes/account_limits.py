@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from api.auth import AccountsReader, RulesWriter
 from api.context import Context
-from api.parameters import AccountInPath
+from api.parameters import AccountInPath, ReasonInQuery
 from api.responses import answer, problems
 from api.rule_schemas import LimitsChange, LimitsView
 
@@ -33,14 +33,22 @@ async def change_limits(
     With an account's first limit, what it has reserved since the start of the month counts.
     """
     changed = await context.limits.change(
-        principal.tenant_id, account, body.to_changes(), changed_by=principal.api_key_id
+        principal.tenant_id,
+        account,
+        body.to_changes(),
+        changed_by=principal.api_key_id,
+        actor=principal.actor,
+        reason=body.reason,
     )
     return answer(LimitsView.of(*changed))
 
 
 @router.delete("", response_model=LimitsView, responses=_CHANGED)
 async def clear_limits(
-    account: AccountInPath, context: Context, principal: RulesWriter
+    account: AccountInPath, context: Context, principal: RulesWriter, reason: ReasonInQuery = None
 ) -> Response:
     """Take all limits of an account away."""
-    return answer(LimitsView.of(*await context.limits.clear(principal.tenant_id, account)))
+    cleared = await context.limits.clear(
+        principal.tenant_id, account, actor=principal.actor, reason=reason
+    )
+    return answer(LimitsView.of(*cleared))

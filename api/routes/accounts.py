@@ -16,6 +16,7 @@ from api.schemas import (
     AccountCreate,
     AccountView,
     BalanceView,
+    ChangeBody,
     EntryView,
     ListView,
 )
@@ -47,6 +48,7 @@ async def open_account(
         external_id=body.external_id,
         overdraft_limit_minor=body.overdraft_limit,
         metadata=body.metadata,
+        actor=principal.actor,
     )
     return answer(
         AccountView.of(account),
@@ -96,12 +98,14 @@ async def get_account(
 async def change_account(
     account: AccountInPath, body: AccountChange, context: Context, principal: AccountsWriter
 ) -> Response:
-    """Change the overdraft limit or replace the metadata; what is left out stays."""
+    """ChangeBody the overdraft limit or replace the metadata; what is left out stays."""
     changed = await context.accounts.change_account(
         principal.tenant_id,
         account,
         overdraft_limit_minor=body.overdraft_limit,
         metadata=body.metadata,
+        actor=principal.actor,
+        reason=body.reason,
     )
     return answer(AccountView.of(changed))
 
@@ -109,37 +113,55 @@ async def change_account(
 @router.post(
     "/{account}/freeze",
     response_model=AccountView,
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=problems(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def freeze_account(
-    account: AccountInPath, context: Context, principal: AccountsWriter
+    account: AccountInPath,
+    context: Context,
+    principal: AccountsWriter,
+    body: ChangeBody | None = None,
 ) -> Response:
     """Stop all money of an account. What is reserved and not yet posted will be released."""
-    return answer(AccountView.of(await context.accounts.freeze(principal.tenant_id, account)))
+    changed = await context.accounts.freeze(
+        principal.tenant_id, account, actor=principal.actor, reason=ChangeBody.reason_of(body)
+    )
+    return answer(AccountView.of(changed))
 
 
 @router.post(
     "/{account}/unfreeze",
     response_model=AccountView,
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=problems(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def unfreeze_account(
-    account: AccountInPath, context: Context, principal: AccountsWriter
+    account: AccountInPath,
+    context: Context,
+    principal: AccountsWriter,
+    body: ChangeBody | None = None,
 ) -> Response:
     """Let the money of an account move again."""
-    return answer(AccountView.of(await context.accounts.unfreeze(principal.tenant_id, account)))
+    changed = await context.accounts.unfreeze(
+        principal.tenant_id, account, actor=principal.actor, reason=ChangeBody.reason_of(body)
+    )
+    return answer(AccountView.of(changed))
 
 
 @router.post(
     "/{account}/close",
     response_model=AccountView,
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=problems(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def close_account(
-    account: AccountInPath, context: Context, principal: AccountsWriter
+    account: AccountInPath,
+    context: Context,
+    principal: AccountsWriter,
+    body: ChangeBody | None = None,
 ) -> Response:
     """Close an account for ever. It needs a zero balance and no holds."""
-    return answer(AccountView.of(await context.accounts.close(principal.tenant_id, account)))
+    changed = await context.accounts.close(
+        principal.tenant_id, account, actor=principal.actor, reason=ChangeBody.reason_of(body)
+    )
+    return answer(AccountView.of(changed))
 
 
 @router.get(

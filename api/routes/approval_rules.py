@@ -10,7 +10,7 @@ from api.context import Context
 from api.parameters import PAGE_SIZE, Cursor, PageSize, RuleInPath
 from api.responses import answer, answer_page, problems
 from api.rule_schemas import ApprovalRuleCreate, ApprovalRuleView
-from api.schemas import ListView
+from api.schemas import ChangeBody, ListView
 
 router = APIRouter(prefix="/v1/approval-rules", tags=["approval rules"])
 
@@ -32,6 +32,8 @@ async def create_rule(
         approvers=body.approvers,
         deadline=body.deadline,
         created_by=principal.api_key_id,
+        actor=principal.actor,
+        reason=body.reason,
     )
     return answer(
         ApprovalRuleView.of(rule),
@@ -65,11 +67,19 @@ async def get_rule(rule: RuleInPath, context: Context, principal: TransfersReade
 
 
 @router.post(
-    "/{rule}/retire", response_model=ApprovalRuleView, responses=problems(HTTPStatus.NOT_FOUND)
+    "/{rule}/retire",
+    response_model=ApprovalRuleView,
+    responses=problems(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
 )
-async def retire_rule(rule: RuleInPath, context: Context, principal: RulesWriter) -> Response:
+async def retire_rule(
+    rule: RuleInPath, context: Context, principal: RulesWriter, body: ChangeBody | None = None
+) -> Response:
     """Take a rule out of force. It stays on record, and transfers that wait go on waiting."""
     retired = await context.approval_rules.retire(
-        principal.tenant_id, rule, retired_by=principal.api_key_id
+        principal.tenant_id,
+        rule,
+        retired_by=principal.api_key_id,
+        actor=principal.actor,
+        reason=ChangeBody.reason_of(body),
     )
     return answer(ApprovalRuleView.of(retired))

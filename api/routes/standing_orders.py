@@ -70,7 +70,10 @@ async def create_standing_order(
     with the same key gets the same order, as it has become since.
     """
     detail = await context.standing_orders.create(
-        principal.tenant_id, principal.api_key_id, body.to_request(idempotency_key)
+        principal.tenant_id,
+        principal.api_key_id,
+        body.to_request(idempotency_key),
+        actor=principal.actor,
     )
     headers = {"Location": f"/v1/standing-orders/{detail.order.id}"}
     if detail.is_replay:
@@ -134,17 +137,28 @@ async def pause_standing_order(
 ) -> Response:
     """Make no runs until the order is resumed. Runs of the meantime are never made up for."""
     detail = await context.standing_orders.pause(
-        principal.tenant_id, order, reason=body.reason if body else None
+        principal.tenant_id,
+        order,
+        reason=body.reason if body else None,
+        actor=principal.actor,
     )
     return answer(StandingOrderDetail.of_detail(detail))
 
 
 @router.post("/{order}/resume", response_model=StandingOrderDetail, responses=_CHANGE_PROBLEMS)
 async def resume_standing_order(
-    order: OrderInPath, context: Context, principal: TransfersWriter
+    order: OrderInPath,
+    context: Context,
+    principal: TransfersWriter,
+    body: StatusChange | None = None,
 ) -> Response:
     """Make runs again, from now on."""
-    detail = await context.standing_orders.resume(principal.tenant_id, order)
+    detail = await context.standing_orders.resume(
+        principal.tenant_id,
+        order,
+        reason=body.reason if body else None,
+        actor=principal.actor,
+    )
     return answer(StandingOrderDetail.of_detail(detail))
 
 
@@ -157,6 +171,9 @@ async def cancel_standing_order(
 ) -> Response:
     """Make no runs any more, for ever. A run that was begun before goes on."""
     detail = await context.standing_orders.cancel(
-        principal.tenant_id, order, reason=body.reason if body else None
+        principal.tenant_id,
+        order,
+        reason=body.reason if body else None,
+        actor=principal.actor,
     )
     return answer(StandingOrderDetail.of_detail(detail))

@@ -32,7 +32,7 @@ from api.parameters import (
 )
 from api.problems import problem_response
 from api.responses import answer, answer_page, problems
-from api.schemas import ListView
+from api.schemas import ChangeBody, ListView
 from domain.batches import ResultFormat, RowStatus
 
 router = APIRouter(prefix="/v1/transfer-batches", tags=["transfer batches"])
@@ -175,13 +175,15 @@ async def download_result(
     "/{batch}/cancel",
     response_model=BatchView,
     status_code=HTTPStatus.ACCEPTED,
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=problems(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def cancel_batch(
-    batch: BatchInPath, context: Context, principal: TransfersWriter
+    batch: BatchInPath, context: Context, principal: TransfersWriter, body: ChangeBody | None = None
 ) -> Response:
     """Stop a batch between two chunks: what is posted stays, the other rows are cancelled."""
-    cancelled = await context.batch_intake.cancel(principal.tenant_id, batch)
+    cancelled = await context.batch_intake.cancel(
+        principal.tenant_id, batch, actor=principal.actor, reason=ChangeBody.reason_of(body)
+    )
     return answer(BatchView.of(cancelled), HTTPStatus.ACCEPTED)
 
 

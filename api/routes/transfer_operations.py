@@ -145,6 +145,7 @@ async def reverse_transfer(
         principal.tenant_id,
         (body or ReversalCreate()).to_request(idempotency_key, transfer),
         requested_by=principal.api_key_id,
+        actor=principal.actor,
         wait_seconds=wait_seconds,
     )
     return submission_response(submission)

@@ -24,7 +24,11 @@ router = APIRouter(prefix="/v1/users", tags=["users"])
 async def create_user(body: UserCreate, context: Context, principal: UsersWriter) -> Response:
     """Record a user. `external_id` is unique in the tenant."""
     user = await context.accounts.create_user(
-        principal.tenant_id, name=body.name, external_id=body.external_id, metadata=body.metadata
+        principal.tenant_id,
+        name=body.name,
+        external_id=body.external_id,
+        metadata=body.metadata,
+        actor=principal.actor,
     )
     return answer(UserView.of(user), HTTPStatus.CREATED, {"Location": f"/v1/users/{user.id}"})
 

@@ -63,6 +63,7 @@ APPEND_ONLY = (
     "idempotency_keys",
     "transfer_legs",
     "transfer_operations",
+    "audit_log",
 )
 
 
@@ -118,6 +119,24 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "api_keys_tenant": ("api_keys", {"tenant_id": NOBODY}),
     "api_keys_secret_hash": ("api_keys", {"secret_hash": DIGEST}),
     "api_keys_secret_hash_length": ("api_keys", {"secret_hash": b"short"}),
+    "api_keys_previous_secret_hash": ("api_keys", {"previous_secret_hash": b"\x04" * 32}),
+    "api_keys_subject": (
+        "api_keys",
+        {
+            "secret_hash": None,
+            "previous_secret_hash": None,
+            "previous_expires_at": None,
+            "issuer": "https://issuer",
+            "subject": "ada",
+        },
+    ),
+    "api_keys_identity": ("api_keys", {"issuer": "https://issuer", "subject": "bob"}),
+    "api_keys_rotation": ("api_keys", {"previous_expires_at": None}),
+    "api_keys_rate": ("api_keys", {"requests_per_second": 0}),
+    "audit_log_tenant": ("audit_log", {"tenant_id": NOBODY}),
+    "audit_log_actor_known": ("audit_log", {"actor_kind": "nobody"}),
+    "audit_log_action_shape": ("audit_log", {"action": "Freeze!"}),
+    "audit_log_details_object": ("audit_log", {"details": Jsonb([])}),
     "users_pkey": ("users", {"id": USER}),
     "users_tenant": ("users", {"tenant_id": NOBODY}),
     "users_external_id": ("users", {"external_id": "ada"}),
@@ -258,6 +277,8 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "account_usage_not_negative": ("account_usage", {"used_minor": -1}),
 }
 FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
+    ("api_keys_identity", "api_keys", {"secret_hash": None}),
+    ("api_keys_rate", "api_keys", {"requests_burst": None}),
     ("transfers_destination", "transfers", {"currency": "USD"}),
     ("transfers_captured_range", "transfers", {"captured_minor": -1}),
     ("transfers_approval_whole", "transfers", {"approval_deadline_at": NOW}),
@@ -313,7 +334,9 @@ TRIGGERED = {
     "transfers_batch",
 }
 IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"} | {
-    "standing_orders_of_tenant"
+    "standing_orders_of_tenant",
+    # The database alone gives a record its number.
+    "audit_log_pkey",
 }
 
 

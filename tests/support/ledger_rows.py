@@ -202,6 +202,35 @@ def _run(scheduled_at: str, **changes: Any) -> Row:
     }
 
 
+def _rotated_key(key_id: UUID, *, secret: int, previous: int) -> Row:
+    return {
+        "id": key_id,
+        "tenant_id": TENANT,
+        "name": "key",
+        "prefix": "trf_",
+        "secret_hash": bytes([secret]) * 32,
+        "scopes": ["users:read"],
+        "previous_secret_hash": bytes([previous]) * 32,
+        "previous_expires_at": NOW,
+        "issuer": None,
+        "subject": None,
+        "requests_per_second": 1,
+        "requests_burst": 1,
+    }
+
+
+def _change() -> Row:
+    return {
+        "tenant_id": TENANT,
+        "actor_kind": "api_key",
+        "actor_name": "key",
+        "action": "account.freeze",
+        "subject_type": "account",
+        "subject_id": str(ALICE),
+        "details": Jsonb({}),
+    }
+
+
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
 
 # A deposit of 100 to Alice that is done, and 40 held for Bob.
@@ -282,6 +311,20 @@ LEDGER: list[tuple[str, Row]] = [
     ("approval_rules", _rule(RULE, 1_000)),
     ("account_limits", {"account_id": ALICE, "tenant_id": TENANT, "per_day_minor": 10}),
     ("account_usage", _usage("2026-01-01")),
+    (
+        "api_keys",
+        {
+            "id": UUID(int=6),
+            "tenant_id": TENANT,
+            "name": "subject",
+            "prefix": "",
+            "scopes": [],
+            "issuer": "https://issuer",
+            "subject": "ada",
+        },
+    ),
+    ("api_keys", _rotated_key(UUID(int=7), secret=3, previous=4)),
+    ("audit_log", _change()),
 ]
 ENTRIES: list[Row] = [
     entry(ALICES_ENTRY, ALICE, 1),
@@ -291,14 +334,7 @@ ENTRIES: list[Row] = [
 # One further row a table that the ledger above takes.
 RIGHT_ROWS: Mapping[str, Row] = {
     "tenants": {"id": NEW, "name": "three"},
-    "api_keys": {
-        "id": NEW,
-        "tenant_id": TENANT,
-        "name": "key",
-        "prefix": "trf_",
-        "secret_hash": b"\x02" * 32,
-        "scopes": ["users:read"],
-    },
+    "api_keys": _rotated_key(NEW, secret=5, previous=6),
     "users": {"id": NEW, "tenant_id": TENANT, "name": "Bob", "external_id": "bob"},
     "accounts": _account(NEW, 9, external_id="new"),
     "balances": _balance(EMPTY),
@@ -323,6 +359,7 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "approval_rules": _rule(NEW, 2_000),
     "account_limits": {"account_id": BOB, "tenant_id": TENANT, "per_day_minor": 10},
     "account_usage": _usage("2026-01-02"),
+    "audit_log": _change(),
 }
 
 

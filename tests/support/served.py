@@ -87,6 +87,8 @@ async def served_api(
                 "DATABASE_URL": stack.database_url,
                 "TEMPORAL_ADDRESS": stack.temporal_address,
                 "TEMPORAL_NAMESPACE": stack.temporal_namespace,
+                # Tests of wrong keys send many.
+                "API_FAILED_LOGINS_PER_MINUTE": "1000000",
                 "API_HOST": LOOPBACK,
                 "API_PORT": str(port),
                 **environment,

@@ -43,6 +43,8 @@ async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIte
         "DATABASE_URL": database_url,
         "TEMPORAL_ADDRESS": temporal.address,
         "TEMPORAL_NAMESPACE": temporal.namespace,
+        # Tests of wrong keys send many.
+        "API_FAILED_LOGINS_PER_MINUTE": "1000000",
         "API_HOST": LOOPBACK,
         "API_PORT": str(port),
         **({"TEMPORAL_UI_URL": temporal.ui_url} if temporal.ui_url else {}),

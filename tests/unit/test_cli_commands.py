@@ -10,13 +10,13 @@ from runtime.local_errors import MissingServerError
 
 COMMANDS = (
     *("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import"),
-    *("capture", "extend", "cancel", "reverse", "approve", "reject"),
+    *("capture", "extend", "cancel", "reverse", "approve", "reject", "audit"),
 )
 SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {
-    "keys": ("create", "list", "revoke"),
+    "keys": ("create", "list", "rotate", "limit", "revoke"),
     "users": ("create", "list"),
-    "accounts": ("create", "list", "statement"),
+    "accounts": ("create", "list", "statement", "freeze", "unfreeze", "close"),
     "approvals": ("list",),
     "rules": ("create", "list", "retire"),
     "limits": ("show", "set", "clear"),

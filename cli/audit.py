@@ -1,0 +1,69 @@
+"""``transfers audit``: who changed what."""
+
+from typing import Annotated
+
+import typer
+
+from cli.calls import api_place, call_and_print
+from cli.documents import print_page, time_text
+from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize
+from domain.limits import PAGE_SIZE_DEFAULT
+from runtime.api_client import Answer, Document
+from runtime.settings import DEFAULT_DATA_DIR
+
+
+def audit(
+    *,
+    subject: Annotated[str | None, typer.Option(help="Only of the thing with this id.")] = None,
+    subject_type: Annotated[str | None, typer.Option(help="Only of such things: account.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this: account.freeze.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only by the one with this id.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="At or after this time.")] = None,
+    to: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    page_size: PageSize = PAGE_SIZE_DEFAULT,
+    cursor: Cursor = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """List who changed what, from where and why, newest first."""
+    wanted = {
+        "subject_id": subject,
+        "subject_type": subject_type,
+        "action": action,
+        "actor": actor,
+        "from": from_,
+        "to": to,
+        "limit": page_size,
+        "cursor": cursor,
+    }
+    call_and_print(
+        api_place(api_url, api_key, data_dir),
+        lambda api: api.get("/v1/audit-log", **wanted),
+        _show_changes,
+        as_json=as_json,
+    )
+
+
+def _show_changes(answer: Answer) -> None:
+    """Print a page of changes."""
+    print_page(
+        answer,
+        ("At", "Action", "Subject", "By", "From", "Reason"),
+        [
+            (
+                time_text(record["recorded_at"]),
+                record["action"],
+                record["subject_id"],
+                _actor_text(record["actor"]),
+                record["actor"]["source_address"] or "",
+                record["reason"] or "",
+            )
+            for record in answer.document["data"]
+        ],
+    )
+
+
+def _actor_text(actor: Document) -> str:
+    return f"{actor['name']} ({actor['kind']})"
