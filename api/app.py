@@ -27,6 +27,7 @@ from api.routes import (
     transfers,
     users,
 )
+from api.tracing import Tracing
 from services.issuer_keys import DISCOVERY_PATH
 
 DESCRIPTION: Final = """Moves money between wallet accounts, durably and once.
@@ -122,6 +123,8 @@ def create_app(
             expose_headers=CORS_ANSWER_HEADERS,
         )
     app.add_middleware(Observation)
+    # Outermost, so that what is logged names the trace.
+    app.add_middleware(Tracing)
     app.add_middleware(SecurityHeaders)
     _name_issuer(app, surface.issuer)
     return app

@@ -19,6 +19,7 @@ from services.audit import AuditService
 from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batches import BatchService
+from services.figures import FigureService
 from services.ledger import LedgerService
 from services.limits import LimitService
 from services.transactions import TransactionService
@@ -59,6 +60,7 @@ class ApiContext:
     limits: LimitService
     gateway: TransferGateway
     standing_orders: StandingOrderDesk
+    figures: FigureService
     batches: BatchService
     batch_intake: BatchIntake
     readiness: Callable[[], Awaitable[Readiness]]

@@ -114,14 +114,14 @@ class Observation:
                 await self._app(scope, receive, observed)
             except Exception as error:
                 self._log.error(
-                    "unexpected_error", path=_route(scope), method=scope["method"], exc_info=error
+                    "unexpected_error", path=route_of(scope), method=scope["method"], exc_info=error
                 )
                 if status:
                     raise  # the answer has begun: only the connection's end tells that it is wrong
                 await unexpected_response()(scope, receive, observed)
             finally:
                 seconds = time.perf_counter() - started
-                route = _route(scope)
+                route = route_of(scope)
                 answered = status or int(HTTPStatus.INTERNAL_SERVER_ERROR)
                 _REQUESTS.labels(scope["method"], route, answered).inc()
                 _SECONDS.labels(scope["method"], route).observe(seconds)
@@ -174,6 +174,6 @@ def _request_id(scope: Scope) -> str:
     return uuid4().hex
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     # The route's pattern, not the path: ids would make a series each.
     return str(getattr(scope.get("route"), "path", "unknown"))

@@ -22,6 +22,7 @@ from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
 from persistence.direct import DirectStatements
+from persistence.figures import FigureRepository
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
@@ -87,6 +88,7 @@ class UnitOfWork:
         self.standing_orders = StandingOrderRepository(connection)
         self.batches = BatchRepository(connection)
         self.audit = AuditRepository(connection)
+        self.figures = FigureRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

@@ -2,14 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
@@ -23,8 +23,10 @@ from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.database import Database, DatabaseLimits
 from runtime.issuer import open_issuer
+from runtime.metrics import count_outcome, serve_metrics
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
+from runtime.step_context import StepContext
 from runtime.temporal import (
     TASK_QUEUE,
     connect,
@@ -32,6 +34,7 @@ from runtime.temporal import (
     make_worker,
     set_up_temporal,
 )
+from runtime.tracing import tracing
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
@@ -41,6 +44,7 @@ from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
 from services.endings import EndingService
+from services.figures import FigureService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.limits import LimitService
@@ -80,6 +84,7 @@ class Services:
     standing_order_runs: StandingOrderRunService
     batches: BatchService
     batch_posting: BatchPostingService
+    figures: FigureService
 
 
 def make_services(
@@ -121,6 +126,7 @@ def make_services(
         standing_order_runs=StandingOrderRunService(database),
         batches=BatchService(database),
         batch_posting=BatchPostingService(database),
+        figures=FigureService(database),
     )
 
 
@@ -167,12 +173,14 @@ async def open_api(
     """
     outcomes = OutcomeBoard()
     async with (
+        tracing(settings, "api") as interceptors,
         open_services(
-            settings.database_url.get_secret_value(), publish=outcomes.publish
+            settings.database_url.get_secret_value(),
+            publish=_counted(outcomes.publish),
         ) as services,
         open_issuer(settings) as verify_token,
     ):
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        client = await _client(settings, interceptors)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         intake = TransferIntake(
@@ -207,6 +215,7 @@ async def open_api(
                 runs=services.standing_order_runs,
                 schedules=StandingOrderSchedules(client, task_queue=TASK_QUEUE),
             ),
+            figures=services.figures,
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
             readiness=lambda: _readiness(services.database, client),
@@ -231,13 +240,34 @@ async def work_until_stopped(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    async with open_services(settings.database_url.get_secret_value()) as services:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+    serve_metrics(settings)
+    async with (
+        tracing(settings, "worker") as interceptors,
+        open_services(settings.database_url.get_secret_value(), publish=count_outcome) as services,
+    ):
+        client = await _client(settings, interceptors)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         async with _worker(client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
+
+
+def _counted(publish: Callable[[Transfer], None]) -> Callable[[Transfer], None]:
+    def counted(transfer: Transfer) -> None:
+        count_outcome(transfer)
+        publish(transfer)
+
+    return counted
+
+
+async def _client(settings: Settings, interceptors: Sequence[Interceptor]) -> Client:
+    return await connect(
+        settings.temporal_address,
+        settings.temporal_namespace,
+        interceptors=[StepContext(), *interceptors],
+        metrics_address=settings.temporal_metrics_address,
+    )
 
 
 def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:

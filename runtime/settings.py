@@ -81,6 +81,18 @@ class Settings(BaseSettings):
         default=True, description="run a worker in the API's process: the fast path needs it"
     )
     log_level: str = "INFO"
+    otlp_endpoint: str | None = Field(
+        default=None, description="collector of traces over HTTP: http://host:4318; none by default"
+    )
+    otlp_sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="share of traces that are kept where a request does not say"
+    )
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="port of api_host's address where a worker serves /metrics"
+    )
+    temporal_metrics_address: str | None = Field(
+        default=None, description="host:port where the SDK serves its own metrics; none by default"
+    )
 
     @model_validator(mode="after")
     def _whole_issuer(self) -> Self:

@@ -14,6 +14,7 @@ from temporalio.api.operatorservice.v1 import (
 )
 from temporalio.client import (
     Client,
+    Interceptor,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
@@ -22,6 +23,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
@@ -73,14 +75,28 @@ STANDING_ORDER_RECONCILIATION_ID: Final = "reconcile-standing-orders"
 STANDING_ORDER_RECONCILIATION_INTERVAL: Final = timedelta(seconds=30)
 
 
-async def connect(address: str, namespace: str) -> Client:
+async def connect(
+    address: str,
+    namespace: str,
+    *,
+    interceptors: Sequence[Interceptor] = (),
+    metrics_address: str | None = None,
+) -> Client:
     """Connect to Temporal, and wait a while for it where it is just starting.
+
+    Parameters
+    ----------
+    interceptors
+        Of the client, and of the worker that is made with it.
+    metrics_address
+        host:port where the SDK is to serve its metrics to Prometheus; none by default.
 
     Raises
     ------
     TemporalUnavailable
         It did not answer within ``CONNECT_SECONDS``.
     """
+    runtime = _measured(metrics_address) if metrics_address else None
     deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
     while True:
         try:
@@ -88,12 +104,18 @@ async def connect(address: str, namespace: str) -> Client:
                 address,
                 namespace=namespace,
                 data_converter=DATA_CONVERTER,
+                interceptors=interceptors,
+                runtime=runtime,
                 retry_config=CALL_RETRIES,
             )
         except RuntimeError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise TemporalUnavailable from error
         await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+
+
+def _measured(address: str) -> Runtime:
+    return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
 
 
 async def is_reachable(client: Client) -> bool:

@@ -9,12 +9,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 
+from api.business_metrics import BusinessMetrics
 from api.context import Context
 from api.problems import problem_response
 from api.responses import answer
 
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes add up their metrics; read by prometheus_client."""
+
+_BUSINESS: Final = BusinessMetrics()
 
 router = APIRouter(tags=["service"])
 
@@ -46,11 +49,13 @@ async def readyz(context: Context) -> Response:
 
 
 @router.get("/metrics")
-async def metrics() -> Response:
+async def metrics(context: Context) -> Response:
     """Give the metrics in the text format of Prometheus.
 
-    Of all processes together where several serve the API, else of this one.
+    Of all processes together where several serve the API, else of this one. What is under way
+    comes from the database, and is a few seconds old.
     """
+    await _BUSINESS.refresh(context.figures)
     registry = REGISTRY
     if MULTIPROCESS_VARIABLE in os.environ:
         registry = CollectorRegistry()

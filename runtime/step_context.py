@@ -1,0 +1,41 @@
+"""What each log line of an activity says about the transfer that it is a step of."""
+
+from dataclasses import is_dataclass
+from typing import Any, Final
+
+import structlog
+from temporalio import activity
+from temporalio.client import Interceptor as ClientInterceptor
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
+
+NAMED: Final = ("tenant_id", "transfer_id", "batch_id")
+
+
+class StepContext(ClientInterceptor, Interceptor):
+    """Binds workflow, step, attempt, tenant and transfer to the logs of each activity."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
+        """Put it before the activity."""
+        return _Inbound(next)
+
+
+class _Inbound(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
+        info = activity.info()
+        with structlog.contextvars.bound_contextvars(
+            workflow_id=info.workflow_id,
+            step=info.activity_type,
+            attempt=info.attempt,
+            **_named(input.args[0] if input.args else None),
+        ):
+            return await super().execute_activity(input)
+
+
+def _named(argument: Any) -> dict[str, str]:
+    if not is_dataclass(argument) or isinstance(argument, type):
+        return {}
+    return {name: str(value) for name in NAMED if (value := getattr(argument, name, None))}
