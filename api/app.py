@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api.admission import Admission, AdmissionLimits
 from api.auth import ISSUER_SCHEME
 from api.context import ApiContext
-from api.middleware import BodyLimit, Observation, SecurityHeaders
+from api.middleware import BodyLimit, Observation
 from api.problems import install_problem_handlers
 from api.routes import (
     account_limits,
@@ -19,6 +19,8 @@ from api.routes import (
     api_keys,
     approval_rules,
     audit_log,
+    evidence,
+    operators,
     service,
     standing_orders,
     statements,
@@ -93,6 +95,8 @@ def create_app(
         description=DESCRIPTION,
         version=version("durable-transfers"),
         redoc_url=None,
+        # Its own spans would have paths and queries as they were sent; ``Tracing`` has patterns.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.context = context
     install_problem_handlers(app)
@@ -108,6 +112,8 @@ def create_app(
         account_limits,
         audit_log,
         api_keys,
+        evidence,
+        operators,
         service,
     ):
         app.include_router(module.router)
@@ -125,7 +131,6 @@ def create_app(
     app.add_middleware(Observation)
     # Outermost, so that what is logged names the trace.
     app.add_middleware(Tracing)
-    app.add_middleware(SecurityHeaders)
     _name_issuer(app, surface.issuer)
     return app
 

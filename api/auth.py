@@ -85,3 +85,5 @@ TransfersApprover = Annotated[Principal, Security(_principal, scopes=[Scope.TRAN
 RulesWriter = Annotated[Principal, Security(_principal, scopes=[Scope.RULES_WRITE])]
 AuditReader = Annotated[Principal, Security(_principal, scopes=[Scope.AUDIT_READ])]
 KeysWriter = Annotated[Principal, Security(_principal, scopes=[Scope.KEYS_WRITE])]
+OperationsReader = Annotated[Principal, Security(_principal, scopes=[Scope.OPERATIONS_READ])]
+OperationsWriter = Annotated[Principal, Security(_principal, scopes=[Scope.OPERATIONS_WRITE])]

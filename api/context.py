@@ -7,6 +7,8 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
+from api.evidence.desk import EvidenceDesk
+from api.operator_desk import OperatorDesk
 from api.rates import RateLimits
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
@@ -22,6 +24,7 @@ from services.batches import BatchService
 from services.figures import FigureService
 from services.ledger import LedgerService
 from services.limits import LimitService
+from services.stuck import StuckService
 from services.transactions import TransactionService
 from workflows.gateway import TransferGateway
 
@@ -63,6 +66,9 @@ class ApiContext:
     figures: FigureService
     batches: BatchService
     batch_intake: BatchIntake
+    stuck: StuckService
+    evidence: EvidenceDesk
+    operator_desk: OperatorDesk
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
 

@@ -81,7 +81,7 @@ class BodyLimit:
 
 
 class Observation:
-    """Gives each request an id, answers what nobody foresaw, and counts, times and logs."""
+    """Gives each request an id and each answer its headers; counts, times and logs them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -103,7 +103,7 @@ class Observation:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
-                    *message["headers"],
+                    *_secured(message["headers"], scope),
                     (REQUEST_ID_HEADER, request_id.encode()),
                     *state.get("rate_headers", ()),
                 ]
@@ -134,36 +134,19 @@ class Observation:
                 )
 
 
-class SecurityHeaders:
-    """Tells browsers to take answers for what they are, to keep none, and to show none in frames.
+def _secured(headers: list[tuple[bytes, bytes]], scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Tell browsers to take an answer for what it is, to keep none, and to show none in frames.
 
     What a route says itself stands.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    said = {name for name, _ in headers}
+    added = [header for header in _SECURITY_HEADERS if header[0] not in said]
+    if CONTENT_POLICY_HEADER not in said:
         is_page = scope["path"] == DOCUMENTATION_PATH
-        policy = DOCUMENTATION_POLICY if is_page else ANSWER_POLICY
-
-        async def secured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message["headers"])
-                said = {name for name, _ in headers}
-                headers += [header for header in _SECURITY_HEADERS if header[0] not in said]
-                if CONTENT_POLICY_HEADER not in said:
-                    headers.append((CONTENT_POLICY_HEADER, policy))
-                if scope["scheme"] == "https":
-                    headers.append(_STRICT_TRANSPORT)
-                message["headers"] = headers
-            await send(message)
-
-        await self._app(scope, receive, secured)
+        added.append((CONTENT_POLICY_HEADER, DOCUMENTATION_POLICY if is_page else ANSWER_POLICY))
+    if scope["scheme"] == "https":
+        added.append(_STRICT_TRANSPORT)
+    return [*headers, *added]
 
 
 def _request_id(scope: Scope) -> str:
@@ -175,5 +158,5 @@ def _request_id(scope: Scope) -> str:
 
 
 def route_of(scope: Scope) -> str:
-    # The route's pattern, not the path: ids would make a series each.
+    """Give the pattern of the route that was taken, in place of a path: that has ids in it."""
     return str(getattr(scope.get("route"), "path", "unknown"))

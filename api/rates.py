@@ -23,6 +23,9 @@ RATE_MEMORY_BYTES: Final = RATE_SLOTS * 16
 PROBES_MAXIMUM: Final = 8
 """Places where a caller may stand. Where all are taken by others, it is let through."""
 
+ROUNDING: Final = 1e-3
+"""Of a request: what times lose, as floating-point numbers of seconds since the machine's start."""
+
 KNOWN_LOGINS_MAXIMUM: Final = 10_000
 """Keys and tokens that a process remembers to have been good."""
 
@@ -85,11 +88,11 @@ class RateTable:
             return Taken(is_allowed=True, left=burst - 1, wait_seconds=0.0)
         ahead = max(self._times[slot] - now, 0.0)
         room = burst - ahead * per_second
-        if room < 1:
+        if room < 1 - ROUNDING:
             return Taken(is_allowed=False, left=0, wait_seconds=(1 - room) / per_second)
         if count:
             self._times[slot] = now + ahead + count / per_second
-        return Taken(is_allowed=True, left=int(room - count), wait_seconds=0.0)
+        return Taken(is_allowed=True, left=int(room + ROUNDING) - count, wait_seconds=0.0)
 
     def _slot(self, caller: int, now: float) -> int | None:
         free: int | None = None

@@ -71,6 +71,20 @@ def api_place(api_url: str | None, api_key: str | None, data_dir: Path) -> ApiPl
     )
 
 
+def operator_place(api_url: str | None, api_key: str | None, data_dir: Path) -> ApiPlace:
+    """Find the API as ``api_place`` does; of a local stack, with the operators' key.
+
+    Raises
+    ------
+    CommandFailed
+        One of them is neither given nor known, or not well formed.
+    """
+    if not (api_url or api_key):
+        stack = find_stack(data_dir)
+        api_key = stack.operator_key if stack else None
+    return api_place(api_url, api_key, data_dir)
+
+
 def call_api(
     place: ApiPlace,
     call: Callable[[ApiClient], Awaitable[Result]],

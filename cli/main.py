@@ -14,9 +14,11 @@ from cli import (
     batches,
     demo,
     dev,
+    evidence,
     importing,
     keys,
     limits,
+    operators,
     orders,
     rules,
     servers,
@@ -34,6 +36,7 @@ from runtime.local_errors import LocalStackError
 EXIT_FAILED: Final = 1
 _SERVERS: Final = "Servers"
 _CLIENTS: Final = "Calls of the API"
+_OPERATORS: Final = "Operators"
 _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
     ("demo", _SERVERS, demo.demo, "transfers demo"),
     ("dev", _SERVERS, dev.dev, "transfers dev --data-dir .local --api-port 18700"),
@@ -48,6 +51,12 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
         "transfers send --from ext:ada-eur --to ext:bob-eur --amount 1250 --currency EUR",
     ),
     ("show", _CLIENTS, transfers.show, "transfers show TRANSFER_ID --events --entries"),
+    (
+        "evidence",
+        _CLIENTS,
+        evidence.evidence,
+        "transfers evidence TRANSFER_ID --format pdf --output evidence.pdf",
+    ),
     ("list", _CLIENTS, transfers.list_transfers, "transfers list --state PROCESSING"),
     (
         "capture",
@@ -81,6 +90,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
         'transfers reject TRANSFER_ID --note "not ours"',
     ),
     ("audit", _CLIENTS, audit.audit, "transfers audit --action account.freeze"),
+    ("stuck", _OPERATORS, operators.stuck, "transfers stuck --cause activity_failing"),
     (
         "import",
         _CLIENTS,
@@ -124,6 +134,7 @@ def make_app() -> typer.Typer:
         ("limits", _CLIENTS, limits.app),
         ("orders", _CLIENTS, orders.app),
         ("batches", _CLIENTS, batches.app),
+        ("operate", _OPERATORS, operators.app),
     ):
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app

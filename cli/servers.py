@@ -34,7 +34,9 @@ def api(
     Settings come from the environment: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
     TEMPORAL_UI_URL, API_HOST, API_PORT, API_WORKERS, API_PIN_TO_CORES,
     RUN_WORKER_IN_API, LOG_LEVEL; and how many requests are taken in at once:
-    API_TRANSFERS_IN_FLIGHT_MAXIMUM, API_REQUESTS_IN_FLIGHT_MAXIMUM.
+    API_TRANSFERS_IN_FLIGHT_MAXIMUM, API_REQUESTS_IN_FLIGHT_MAXIMUM. Who is let in:
+    API_FAILED_LOGINS_PER_MINUTE, API_TRUSTED_PROXIES, API_CORS_ORIGINS, OIDC_ISSUER,
+    OIDC_AUDIENCE, OIDC_JWKS_URL, OIDC_TENANT_CLAIM, OIDC_SCOPE_CLAIM (docs/access.md).
 
     SIGTERM or Ctrl-C lets requests in flight finish; a second one ends at once. With several
     processes, SIGHUP replaces them one by one, without a gap.

@@ -51,21 +51,21 @@ def statement(
     if output is None:
         if format_ is StatementFormat.PDF and sys.stdout.isatty():
             raise CommandFailed("A PDF is nothing for a terminal: name a file with --output.")
-        _download(place, path, sys.stdout.buffer, parameters)
+        download(place, path, sys.stdout.buffer, parameters)
         sys.stdout.buffer.flush()
         return
-    _download_to(output, place, path, parameters)
+    download_to(output, place, path, parameters)
     print_line(f"Wrote {output}.", console=messages())
 
 
-def _download_to(
+def download_to(
     output: Path, place: ApiPlace, path: str, parameters: dict[str, str | None]
 ) -> None:
-    """Write a file, whole or not at all."""
+    """Write what an API answers with to a file, whole or not at all."""
     part = output.with_name(f".{output.name}.part")
     try:
         with part.open("wb") as file:
-            _download(place, path, file, parameters)
+            download(place, path, file, parameters)
         part.replace(output)
     except OSError as error:
         raise CommandFailed(f"{output} cannot be written: {error.strerror}.") from error
@@ -74,7 +74,8 @@ def _download_to(
             part.unlink()
 
 
-def _download(
+def download(
     place: ApiPlace, path: str, target: IO[bytes], parameters: dict[str, str | None]
 ) -> None:
+    """Write what an API answers with to an open file."""
     call_api(place, lambda api: api.download(path, target, **parameters), as_json=False)

@@ -299,6 +299,15 @@ class WorkflowTerminated(TransferRefusal):
         super().__init__(f"The transfer's workflow ended ({status}) before it was posted.")
 
 
+class ResolvedByOperator(TransferRefusal):
+    """An operator ended the transfer before it was posted."""
+
+    code = "resolved_by_operator"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
 class OperationConflict(DomainError):
     """Base of the reasons for which a transfer cannot be operated on as it stands."""
 
@@ -383,6 +392,15 @@ class FingerprintMismatch(OperationConflict):
         super().__init__(
             "The fingerprint is not that of the waiting transfer; read it again and decide on that."
         )
+
+
+class ActionNotPossible(OperationConflict):
+    """An operator's action that does not fit the transfer as it stands."""
+
+    code = "action_not_possible"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
 
 
 class NotReversible(OperationConflict):

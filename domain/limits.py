@@ -76,8 +76,8 @@ EXECUTE_AT_SECONDS_MAXIMUM: Final = 366 * 24 * 3600
 REQUESTS_PER_SECOND_MAXIMUM: Final = 100_000
 """The most that an API key's own rate limit can be set to, also for its burst."""
 
-REQUESTS_PER_SECOND_DEFAULT: Final = 2_000
-REQUESTS_BURST_DEFAULT: Final = 4_000
+REQUESTS_PER_SECOND_DEFAULT: Final = 10_000
+REQUESTS_BURST_DEFAULT: Final = 20_000
 """Rate limit of a key that has none of its own: far above what one machine carries, so that it
 keeps a client that has gone wild from starving the others, and nothing else."""
 
@@ -148,3 +148,42 @@ STANDING_ORDER_CATCH_UP_DAYS: Final = 366
 """How far back runs are made up for, for orders that do not skip them."""
 
 NEXT_RUNS_MAXIMUM: Final = 10
+
+STUCK_IDLE_SECONDS: Final = 5
+"""What has changed more recently is not looked at when stuck transfers are searched for."""
+
+STUCK_ACTIVITY_ATTEMPTS: Final = 5
+"""From so many attempts of one step on, a transfer is stuck: some six seconds of them."""
+
+STUCK_TASK_ATTEMPTS: Final = 3
+"""From so many attempts of one workflow task on, a transfer is stuck."""
+
+STUCK_UNATTENDED_SECONDS: Final = 15
+"""How long work may wait for a worker."""
+
+STUCK_EXAMINED_MAXIMUM: Final = 500
+"""Candidates that are looked at for one page of what is stuck; the next page goes on."""
+
+STUCK_LOOKS_AT_ONCE: Final = 16
+"""Workflows that are asked for at a time, for one page."""
+
+OPEN_WORKFLOWS_LISTED_MAXIMUM: Final = 10_000
+"""Open workflows that are held against the database for one page; of more, the oldest are not."""
+
+OPERATOR_ACTION_TRANSFERS_MAXIMUM: Final = 100
+"""Transfers that one request of an operator acts on."""
+
+OPERATOR_ACTIONS_AT_ONCE: Final = 8
+"""Of these, how many at a time."""
+
+EVIDENCE_HISTORY_EVENTS_MAXIMUM: Final = 2_000
+"""Events of a workflow's history that one evidence document is made from."""
+
+EVIDENCE_ROWS_MAXIMUM: Final = 1_000
+"""Rows of each list in an evidence document; it says where there are more."""
+
+EVIDENCE_PDFS_AT_ONCE: Final = 2
+"""Evidence documents that a process has set as PDF at a time."""
+
+EVIDENCE_PDF_SECONDS_MAXIMUM: Final = 60
+"""How long that may take: many times what the longest does."""

@@ -60,7 +60,7 @@ class ApiKeyRepository:
         self, *, key_id: ApiKeyId, tenant_id: TenantId, issuer: str, subject: str
     ) -> bool:
         """Record a subject of an issuer among the keys; tell whether it is new."""
-        result = await self._connection.execute(
+        new = await self._connection.scalar(
             postgresql.insert(api_keys)
             .values(
                 id=key_id,
@@ -72,8 +72,9 @@ class ApiKeyRepository:
                 subject=subject,
             )
             .on_conflict_do_nothing(constraint="api_keys_subject")
+            .returning(api_keys.c.id)
         )
-        return result.rowcount == 1
+        return new is not None
 
     async def get(self, tenant_id: TenantId, key_id: UUID) -> ApiKey | None:
         """Read one key of a tenant."""

@@ -22,6 +22,7 @@ from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
 from persistence.direct import DirectStatements
+from persistence.evidence import EvidenceRepository
 from persistence.figures import FigureRepository
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
@@ -29,6 +30,7 @@ from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
 from persistence.standing_orders import StandingOrderRepository
+from persistence.stuck import StuckRepository
 from persistence.transfers import TransferRepository
 from persistence.users import UserRepository
 from persistence.violations import translated_driver_errors, translated_violations
@@ -89,6 +91,8 @@ class UnitOfWork:
         self.batches = BatchRepository(connection)
         self.audit = AuditRepository(connection)
         self.figures = FigureRepository(connection)
+        self.stuck = StuckRepository(connection)
+        self.evidence = EvidenceRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

@@ -14,6 +14,8 @@ from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
+from api.evidence.desk import EvidenceDesk
+from api.operator_desk import OperatorDesk
 from api.rates import RateLimits, RateTable
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
@@ -31,6 +33,7 @@ from runtime.temporal import (
     TASK_QUEUE,
     connect,
     is_reachable,
+    make_runtime,
     make_worker,
     set_up_temporal,
 )
@@ -44,20 +47,25 @@ from services.balances import BalanceService
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
 from services.endings import EndingService
+from services.evidence import EvidenceService
 from services.figures import FigureService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.limits import LimitService
 from services.operations import OperationService
+from services.operator_actions import OperatorActionService
 from services.outcomes import OutcomeBoard
 from services.reservations import ReservationService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.statements import StatementService
+from services.stuck import StuckService
 from services.transactions import TransactionService
 from services.transfer_requests import TransferRequestService
 from workflows.batch_gateway import BatchGateway
 from workflows.gateway import TransferGateway
+from workflows.history import HistoryReader
+from workflows.operations_gateway import OperationsGateway
 from workflows.standing_order_schedules import StandingOrderSchedules
 
 CONNECTIONS: Final = DatabaseLimits().connections
@@ -190,6 +198,8 @@ async def open_api(
             outcomes=outcomes,
         )
         batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
+        control = OperationsGateway(client, task_queue=TASK_QUEUE)
+        stuck = StuckService(services.database, control)
         context = ApiContext(
             authentication=AuthenticationService(services.database, verify_token),
             rates=RateLimits(rates, failed_logins_per_minute=settings.api_failed_logins_per_minute),
@@ -218,6 +228,16 @@ async def open_api(
             figures=services.figures,
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
+            stuck=stuck,
+            evidence=EvidenceDesk(EvidenceService(services.database), HistoryReader(client)),
+            operator_desk=OperatorDesk(
+                stuck=stuck,
+                actions=OperatorActionService(services.database),
+                transactions=services.transactions,
+                operations=services.operations,
+                gateway=gateway,
+                control=control,
+            ),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
         )
@@ -266,7 +286,7 @@ async def _client(settings: Settings, interceptors: Sequence[Interceptor]) -> Cl
         settings.temporal_address,
         settings.temporal_namespace,
         interceptors=[StepContext(), *interceptors],
-        metrics_address=settings.temporal_metrics_address,
+        runtime=make_runtime(settings.temporal_metrics_address),
     )
 
 

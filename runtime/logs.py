@@ -2,14 +2,22 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from opentelemetry import trace
 
+OWN_LOGGERS: Final = ("api", "issuer", "metrics", "temporal", "tracing", "transfers", "worker")
+
 
 def configure_logs(level: str) -> None:
-    """Send this process's logs, libraries' too, to standard error as JSON."""
+    """Send this process's logs, libraries' too, to standard error as JSON.
+
+    Notes
+    -----
+    Libraries say nothing below INFO: Temporal's SDK writes whole payloads at DEBUG, with what
+    clients have said of themselves.
+    """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -38,7 +46,10 @@ def configure_logs(level: str) -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(handlers=[handler], level=max(number, logging.INFO), force=True)
+    for name in OWN_LOGGERS:
+        logging.getLogger(name).setLevel(number)
 
 
 def _with_trace(

@@ -2,12 +2,24 @@
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import (
+    PLATFORM_COLLECTOR,
+    PROCESS_COLLECTOR,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    start_http_server,
+)
 
 from domain.transfers import Transfer
 from runtime.settings import Settings
 
 NO_CODE: Final = ""
+
+
+class MetricsPlaceTaken(Exception):
+    """Metrics cannot be served where they are to be."""
+
 
 _OUTCOMES: Final = Counter(
     "transfers_outcomes_total",
@@ -40,6 +52,24 @@ def count_outcome(transfer: Transfer) -> None:
 
 
 def serve_metrics(settings: Settings) -> None:
-    """Serve a worker's metrics to Prometheus, where a port is set for them."""
-    if settings.worker_metrics_port is not None:
-        start_http_server(settings.worker_metrics_port, addr=settings.api_host)
+    """Serve a worker's metrics to Prometheus, where a port is set for them.
+
+    Raises
+    ------
+    MetricsPlaceTaken
+        Nothing can listen there.
+
+    Notes
+    -----
+    What is under way is in the API's metrics alone: here those gauges would stand at 0.
+    """
+    if settings.worker_metrics_port is None:
+        return
+    registry = CollectorRegistry()
+    for collector in (_OUTCOMES, _SECONDS, PROCESS_COLLECTOR, PLATFORM_COLLECTOR):
+        registry.register(collector)
+    place = f"{settings.api_host}:{settings.worker_metrics_port}"
+    try:
+        start_http_server(settings.worker_metrics_port, addr=settings.api_host, registry=registry)
+    except OSError as error:
+        raise MetricsPlaceTaken(f"WORKER_METRICS_PORT: {place}: {error.strerror}") from error

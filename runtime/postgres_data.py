@@ -41,6 +41,8 @@ SERVER_SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "logging_collector": "off",
+    # The details of an error hold the values of rows, and the log is no place for them.
+    "log_error_verbosity": "terse",
     "log_line_prefix": "%m [%p] ",
     "timezone": "UTC",
     "log_timezone": "UTC",

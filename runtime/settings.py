@@ -20,6 +20,7 @@ from domain.limits import (
 )
 
 DEFAULT_DATA_DIR = Path(".local")
+PORT_MAXIMUM: Final = 65_535
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -28,11 +29,12 @@ class Settings(BaseSettings):
 
     Notes
     -----
-    Each field is read from the environment variable of its name in capitals. ``.env`` is not read:
+    Each field is read from the environment variable of its name in capitals; an empty one counts as
+    not set. ``.env`` is not read:
     the surroundings of a process are given by whoever starts it.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: SecretStr = Field(
         description="PostgreSQL URL: postgresql://user:password@host:port/database"
@@ -94,6 +96,20 @@ class Settings(BaseSettings):
         default=None, description="host:port where the SDK serves its own metrics; none by default"
     )
 
+    def of_process(self, slot: int) -> Self:
+        """Give what one of several processes is told: each serves the SDK's metrics by itself.
+
+        Parameters
+        ----------
+        slot
+            No two that run at once have the same, a process and its successor neither; 0 to twice
+            the processes.
+        """
+        if self.temporal_metrics_address is None:
+            return self
+        host, port = _place(self.temporal_metrics_address)
+        return self.model_copy(update={"temporal_metrics_address": f"{host}:{port + slot}"})
+
     @model_validator(mode="after")
     def _whole_issuer(self) -> Self:
         if (self.oidc_issuer is None) != (self.oidc_audience is None):
@@ -102,6 +118,25 @@ class Settings(BaseSettings):
             if url is not None and not _is_protected(url):
                 raise ValueError("the issuer is called over https, or on this machine")
         return self
+
+    @model_validator(mode="after")
+    def _room_for_metrics(self) -> Self:
+        if self.temporal_metrics_address is not None:
+            slots = 1 if self.api_workers == 1 else 2 * self.api_workers
+            _, port = _place(self.temporal_metrics_address)
+            if not 0 < port <= PORT_MAXIMUM - slots + 1:
+                raise ValueError(
+                    f"TEMPORAL_METRICS_ADDRESS needs {slots} ports, from the one that it names on"
+                )
+        return self
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Take an address of the form host:port apart."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"{address!r} is no host:port")
+    return host, int(port)
 
 
 def _is_protected(url: str) -> bool:

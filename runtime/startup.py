@@ -8,6 +8,7 @@ from temporalio.service import RPCError
 
 from domain.errors import DatabaseUnavailable, TemporalUnavailable
 from persistence.violations import domain_error_of
+from runtime.metrics import MetricsPlaceTaken
 from runtime.migrations import StaleSchemaError
 
 URL_FORM: Final = "postgresql://user:password@host:port/database"
@@ -36,7 +37,7 @@ def _refusal(error: Exception) -> str | None:
         return f"Temporal refuses: {error.message}"
     if isinstance(error, ArgumentError):
         return f"The database's URL cannot be read; it has the form {URL_FORM}."
-    if isinstance(error, StaleSchemaError | CommandError):
+    if isinstance(error, MetricsPlaceTaken | StaleSchemaError | CommandError):
         return f"{error}."
     return None
 

@@ -26,13 +26,14 @@ class StepContext(ClientInterceptor, Interceptor):
 class _Inbound(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
         info = activity.info()
-        with structlog.contextvars.bound_contextvars(
+        # For good: an activity has a task of its own, and the SDK tells of its failure behind this.
+        structlog.contextvars.bind_contextvars(
             workflow_id=info.workflow_id,
             step=info.activity_type,
             attempt=info.attempt,
             **_named(input.args[0] if input.args else None),
-        ):
-            return await super().execute_activity(input)
+        )
+        return await super().execute_activity(input)
 
 
 def _named(argument: Any) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A process's connection to Temporal, its worker, and what Temporal needs to be set up."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -23,7 +24,14 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
@@ -33,6 +41,7 @@ from activities.resting import RestingActivities
 from activities.standing_orders import StandingOrderActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
+from runtime.metrics import MetricsPlaceTaken
 from runtime.payloads import DATA_CONVERTER
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
@@ -53,6 +62,7 @@ from workflows.transfer import TransferWorkflow
 from workflows.transfer_batch import TransferBatchWorkflow
 
 TASK_QUEUE: Final = "transfers"
+SDK_LOGGER: Final = "temporalio.core"
 CONNECT_SECONDS: Final = 30.0
 CONNECT_PAUSE_SECONDS: Final = 0.5
 CALL_RETRIES: Final = RetryConfig(max_interval_millis=500, max_elapsed_time_millis=2_000)
@@ -80,7 +90,7 @@ async def connect(
     namespace: str,
     *,
     interceptors: Sequence[Interceptor] = (),
-    metrics_address: str | None = None,
+    runtime: Runtime | None = None,
 ) -> Client:
     """Connect to Temporal, and wait a while for it where it is just starting.
 
@@ -88,15 +98,14 @@ async def connect(
     ----------
     interceptors
         Of the client, and of the worker that is made with it.
-    metrics_address
-        host:port where the SDK is to serve its metrics to Prometheus; none by default.
+    runtime
+        The SDK's own, as ``make_runtime`` gives it; its default by default.
 
     Raises
     ------
     TemporalUnavailable
         It did not answer within ``CONNECT_SECONDS``.
     """
-    runtime = _measured(metrics_address) if metrics_address else None
     deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
     while True:
         try:
@@ -114,8 +123,39 @@ async def connect(
         await asyncio.sleep(CONNECT_PAUSE_SECONDS)
 
 
-def _measured(address: str) -> Runtime:
-    return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
+def make_runtime(metrics_address: str | None) -> Runtime:
+    """Make the SDK's part that is no Python: its logs go the way of this process's.
+
+    Parameters
+    ----------
+    metrics_address
+        host:port where it is to serve its metrics to Prometheus; ``None`` to serve none.
+
+    Raises
+    ------
+    MetricsPlaceTaken
+        Nothing can listen there.
+    """
+    forwarding = LogForwardingConfig(
+        logging.getLogger(SDK_LOGGER),
+        append_target_to_name=False,
+        append_log_fields_to_message=False,
+    )
+    logs = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding
+    )
+    if metrics_address is None:
+        return Runtime(telemetry=TelemetryConfig(logging=logs))
+    metrics = PrometheusConfig(
+        bind_address=metrics_address,
+        counters_total_suffix=True,
+        unit_suffix=True,
+        durations_as_seconds=True,
+    )
+    try:
+        return Runtime(telemetry=TelemetryConfig(logging=logs, metrics=metrics))
+    except ValueError as error:
+        raise MetricsPlaceTaken(f"TEMPORAL_METRICS_ADDRESS: {metrics_address}: {error}") from error
 
 
 async def is_reachable(client: Client) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 from jwt import PyJWK, PyJWKSet
-from jwt.exceptions import PyJWKSetError, PyJWTError
+from jwt.exceptions import PyJWTError
 
 from domain.errors import IssuerUnavailable
 
@@ -101,7 +101,7 @@ class IssuerKeys:
         try:
             url = self._jwks_url or await self._discover()
             found = PyJWKSet.from_dict(dict(await self._fetch(url)))
-        except (IssuerUnavailable, PyJWKSetError, PyJWTError) as error:
+        except (IssuerUnavailable, PyJWTError, ValueError, TypeError, LookupError) as error:
             self._log.warning("issuer_keys_not_fetched", reason=type(error).__name__)
             return
         self._keys = {key.key_id: key for key in found.keys if key.key_id}

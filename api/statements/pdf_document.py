@@ -4,48 +4,34 @@ Kept apart from everything else of the API, since it runs in a process of its ow
 ``api.statements.pdf_program``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final, cast
+from typing import Final
 
-from fpdf import FPDF
-from fpdf.enums import Align, MethodReturnValue, PageOrientation, TextMode
+from fpdf.enums import PageOrientation
 
 from api.statements.pdf_contract import PdfHead, PdfLine
-from api.statements.pdf_fonts import MAIN_FONT, Typefaces
+from api.statements.pdf_sheet import (
+    ACCENT,
+    BASELINE,
+    GAP,
+    HAIRLINE,
+    INK,
+    LINE_HEIGHT,
+    MARGIN,
+    MUTED,
+    ROW_HEIGHT,
+    SHADE,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    PdfSheet,
+    Weight,
+)
 
-MARGIN: Final = 36.0
-"""All lengths are points, of 1/72 inch."""
-TEXT_SIZE: Final = 7.0
-SMALL_SIZE: Final = 6.0
-ROW_HEIGHT: Final = 13.5
-LINE_HEIGHT: Final = 8.5
-BASELINE: Final = 9.2
-FOOTER_HEIGHT: Final = 34.0
 MONEY_WIDTH_MINIMUM: Final = 58.0
 DESCRIPTION_WIDTH_MINIMUM: Final = 95.0
-GAP: Final = 6.0
-DESCRIPTION_LINES_MAXIMUM: Final = 4
-DESCRIPTION_CHARACTERS_MAXIMUM: Final = 200
-"""More than those lines hold of most texts."""
-SHAPED_CHARACTERS_MAXIMUM: Final = 120
-"""The same for scripts whose lines take long to break."""
-FIT_SIZE_MINIMUM: Final = 2.5
-BOLD_STROKE: Final = 0.25
-"""A heavier face is the one face with an outline: a second one costs seconds to make."""
-
-PAGE_COUNT_MARK: Final = "\N{ZERO WIDTH SPACE}"
-"""Begins what stands for the number of pages until that is known. No text of a client's has it."""
 ROWS_OF_A_PAGE_MINIMUM: Final = 9
 
 NOBODY: Final = "\N{EN DASH}"
-
-INK: Final = (28, 34, 45)
-MUTED: Final = (105, 114, 128)
-ACCENT: Final = (22, 78, 99)
-HAIRLINE: Final = (218, 223, 229)
-SHADE: Final = (243, 246, 248)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +46,7 @@ class _Column:
         return self.left + self.width
 
 
-class _Weight(Enum):
-    REGULAR = TextMode.FILL
-    BOLD = TextMode.FILL_STROKE
-
-
-class PdfStatement:
+class PdfStatement(PdfSheet):
     """Sets a statement, line by line.
 
     Notes
@@ -76,20 +57,8 @@ class PdfStatement:
     def __init__(self, head: PdfHead) -> None:
         self._head = head
         self._money = head.currency
-        self._pdf = pdf = FPDF(unit="pt", format="A4")
-        pdf.set_auto_page_break(auto=False)
-        pdf.set_margin(0)
-        pdf.c_margin = 0
-        # As wide as the count can be at most.
-        pages_maximum = 2 + (head.debit_count + head.credit_count) // ROWS_OF_A_PAGE_MINIMUM
-        self._page_count = PAGE_COUNT_MARK + "0" * len(str(pages_maximum))
-        pdf.alias_nb_pages(self._page_count, align=Align.L)
-        self._typefaces = Typefaces(pdf)
+        super().__init__(2 + (head.debit_count + head.credit_count) // ROWS_OF_A_PAGE_MINIMUM)
         self._describe()
-        self._y = 0.0
-        self._ink = INK
-        self._size = TEXT_SIZE
-        pdf.set_font(MAIN_FONT, size=TEXT_SIZE)
         self._orientation, self._columns = self._lay_out()
         self._balance_minor = head.opening_minor
         self._begin_first_page()
@@ -185,10 +154,6 @@ class PdfStatement:
             left += width
         return orientation, columns
 
-    @property
-    def _bottom(self) -> float:
-        return float(self._pdf.h) - MARGIN - FOOTER_HEIGHT + 14
-
     def _begin_first_page(self) -> None:
         self._add_page()
         self._letterhead()
@@ -221,17 +186,8 @@ class PdfStatement:
 
     def _letterhead(self) -> None:
         head, pdf = self._head, self._pdf
-        pdf.set_fill_color(*ACCENT)
-        pdf.rect(0, 0, pdf.w, 5, style="F")
         half = pdf.w / 2 - MARGIN - GAP
-        y = MARGIN + 14
-        self._color(ACCENT)
-        self._set_size(13)
-        self._any_text(MARGIN, y, self._shortened(head.issuer, half), _Weight.BOLD)
-        self._color(INK)
-        self._set_size(16)
-        self._right(pdf.w - MARGIN, y, "Account statement")
-        y += 34
+        y = self._title(head.issuer, "Account statement")
         self._field(MARGIN, y, "Account holder", head.holder or "Settlement account", half)
         period = f"{head.from_at:%Y-%m-%d %H:%M} to {head.to_at:%Y-%m-%d %H:%M}"
         self._field(pdf.w / 2, y, "Period (UTC)", period, half)
@@ -245,14 +201,6 @@ class PdfStatement:
             y += 30
             self._field(MARGIN, y, "Reference", head.external_id, half)
         self._y = y + 26
-
-    def _field(self, x: float, y: float, label: str, text: str, width: float) -> None:
-        self._color(MUTED)
-        self._set_size(SMALL_SIZE)
-        self._text(x, y, label)
-        self._color(INK)
-        self._set_size(10)
-        self._any_text(x, y + 13, self._shortened(text, width))
 
     def _summary(self) -> None:
         head, pdf = self._head, self._pdf
@@ -308,64 +256,23 @@ class PdfStatement:
         base = self._y + BASELINE
         self._color(INK)
         self._set_size(TEXT_SIZE)
-        self._text(MARGIN + 3, base, label, _Weight.BOLD)
+        self._text(MARGIN + 3, base, label, Weight.BOLD)
         if debits:
             self._amount(self._columns["Debit"], base, self._head.debits_minor)
             self._amount(self._columns["Credit"], base, self._head.credits_minor)
         if balance_minor is not None:
-            self._amount(self._columns["Balance"], base, balance_minor, _Weight.BOLD)
+            self._amount(self._columns["Balance"], base, balance_minor, Weight.BOLD)
         self._y += ROW_HEIGHT
 
     def _footer(self) -> None:
-        head, pdf = self._head, self._pdf
-        y = pdf.h - MARGIN + 4
-        self._rule(y - 11)
-        self._color(MUTED)
-        self._set_size(SMALL_SIZE)
-        text = (
+        head = self._head
+        self._foot(
             f"Entries in the order of recording; amounts in {head.currency.code}. "
             f"Generated {head.generated_at:%Y-%m-%d %H:%M:%S} UTC."
         )
-        self._text(MARGIN, y, text)
-        pdf.set_xy(MARGIN, y - _above_baseline(SMALL_SIZE))
-        page = f"Page {pdf.page_no()} of {self._page_count}"
-        pdf.cell(pdf.w - 2 * MARGIN, SMALL_SIZE, page, align=Align.R)
-
-    def _wrapped(self, text: str, width: float) -> Sequence[str]:
-        """Break a text into lines of a width; what is over the last is cut off with dots."""
-        with_shaping = not self._typefaces.is_simple(text)
-        maximum = SHAPED_CHARACTERS_MAXIMUM if with_shaping else DESCRIPTION_CHARACTERS_MAXIMUM
-        if len(text) > maximum:
-            text = text[:maximum].rstrip() + "…"
-        if self._width(text) <= width:
-            return [text]
-        self._pdf.set_text_shaping(with_shaping)
-        broken = self._pdf.multi_cell(
-            width, text=text, align=Align.L, dry_run=True, output=MethodReturnValue.LINES
-        )
-        self._pdf.set_text_shaping(use_shaping_engine=False)
-        lines = cast("list[str]", broken)
-        if len(lines) > DESCRIPTION_LINES_MAXIMUM:
-            rest = " ".join(lines[DESCRIPTION_LINES_MAXIMUM - 1 :])
-            lines[DESCRIPTION_LINES_MAXIMUM - 1 :] = [self._shortened(rest, width)]
-        return lines
-
-    def _shortened(self, text: str, width: float) -> str:
-        """Cut a text off with dots where it is wider than a width."""
-        shown = self._typefaces.shown(text)
-        if self._width(shown) <= width:
-            return shown
-        low, high = 0, len(shown)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._width(shown[:middle] + "…") <= width:
-                low = middle
-            else:
-                high = middle - 1
-        return shown[:low].rstrip() + "…"
 
     def _amount(
-        self, column: _Column, y: float, amount_minor: int, weight: _Weight = _Weight.REGULAR
+        self, column: _Column, y: float, amount_minor: int, weight: Weight = Weight.REGULAR
     ) -> None:
         text = self._decimal(amount_minor)
         width = self._width(text)
@@ -375,68 +282,8 @@ class PdfStatement:
         else:
             self._text(column.right - width, y, text, weight)
 
-    def _fitting(self, x: float, y: float, text: str, width: float, size: float) -> None:
-        """Set a text as small as it must be to be whole."""
-        needed = self._width(text)
-        if needed <= width:
-            self._text(x, y, text)
-            return
-        self._set_size(max(FIT_SIZE_MINIMUM, size * width / needed))
-        self._text(x, y, text)
-        self._set_size(size)
-
     def _decimal(self, amount_minor: int) -> str:
         return self._money.decimal(amount_minor, grouped=True)
-
-    def _width(self, text: str) -> float:
-        if self._typefaces.is_simple(text):
-            return self._typefaces.simple_width(text, self._size)
-        self._pdf.set_text_shaping(use_shaping_engine=True)
-        width = float(self._pdf.get_string_width(text))
-        self._pdf.set_text_shaping(use_shaping_engine=False)
-        return width
-
-    def _right(self, right: float, y: float, text: str) -> None:
-        self._text(right - self._width(text), y, text)
-
-    def _text(self, x: float, y: float, text: str, weight: _Weight = _Weight.REGULAR) -> None:
-        """Set a text of the main font: far cheaper than any text."""
-        if weight is _Weight.REGULAR:
-            self._pdf.text(x, y, text)
-            return
-        with self._pdf.local_context(text_mode=weight.value, line_width=BOLD_STROKE):
-            self._pdf.set_draw_color(*self._ink)
-            self._pdf.text(x, y, text)
-
-    def _any_text(self, x: float, y: float, text: str, weight: _Weight = _Weight.REGULAR) -> None:
-        """Set a text of any script."""
-        if self._typefaces.is_simple(text):
-            self._text(x, y, text, weight)
-            return
-        width = self._width(text)
-        self._pdf.set_xy(x, y - _above_baseline(self._size))
-        self._pdf.set_text_shaping(use_shaping_engine=True)
-        self._pdf.cell(width, self._size, text)
-        self._pdf.set_text_shaping(use_shaping_engine=False)
-
-    def _rule(self, y: float) -> None:
-        self._pdf.line(MARGIN, y, self._pdf.w - MARGIN, y)
-
-    def _color(self, color: tuple[int, int, int]) -> None:
-        self._ink = color
-        self._pdf.set_text_color(*color)
-        # Where the two differ, every text would carry its own.
-        self._pdf.set_fill_color(*color)
-
-    def _set_size(self, size: float) -> None:
-        if size != self._size:
-            self._pdf.set_font_size(size)
-            self._size = size
-
-
-def _above_baseline(size: float) -> float:
-    """Tell how far above a text's baseline its cell begins, where that is as high as the text."""
-    return 0.8 * size
 
 
 def _grouped(account_number: str) -> str:

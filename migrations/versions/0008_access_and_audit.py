@@ -17,21 +17,15 @@ depends_on = None
 ACTOR_KINDS = ("api_key", "operator", "oidc", "cli", "system")
 REQUESTS_PER_SECOND_MAXIMUM = 100_000
 
-# Columns of ``api_keys``, and what must be true of them.
 KEY_COLUMNS = (
-    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-    sa.Column(
-        "previous_secret_hash",
-        sa.LargeBinary(),
-        nullable=True,
-        comment="of the secret before the last rotation",
-    ),
-    sa.Column("previous_expires_at", sa.DateTime(timezone=True), nullable=True),
-    sa.Column("rotated_at", sa.DateTime(timezone=True), nullable=True),
-    sa.Column("requests_per_second", sa.Integer(), nullable=True, comment="null: the default"),
-    sa.Column("requests_burst", sa.Integer(), nullable=True, comment="null: the default"),
-    sa.Column("issuer", sa.Text(), nullable=True, comment="of a subject: who vouches for it"),
-    sa.Column("subject", sa.Text(), nullable=True, comment="as its issuer names it"),
+    ("expires_at", sa.DateTime(timezone=True), None),
+    ("previous_secret_hash", sa.LargeBinary(), "of the secret before the last rotation"),
+    ("previous_expires_at", sa.DateTime(timezone=True), None),
+    ("rotated_at", sa.DateTime(timezone=True), None),
+    ("requests_per_second", sa.Integer(), "null: the default"),
+    ("requests_burst", sa.Integer(), "null: the default"),
+    ("issuer", sa.Text(), "of a subject: who vouches for it"),
+    ("subject", sa.Text(), "as its issuer names it"),
 )
 KEY_CHECKS = {
     "api_keys_identity": "(secret_hash IS NULL) = (subject IS NOT NULL)"
@@ -53,8 +47,8 @@ def upgrade() -> None:
     """Bring the schema up to this revision."""
     set_timeouts()
     _make_audit_log()
-    for column in KEY_COLUMNS:
-        op.add_column("api_keys", column.copy())
+    for name, kind, comment in KEY_COLUMNS:
+        op.add_column("api_keys", sa.Column(name, kind, nullable=True, comment=comment))
     op.alter_column("api_keys", "secret_hash", nullable=True)
     for name, condition in KEY_CHECKS.items():
         op.create_check_constraint(name, "api_keys", condition)
@@ -113,6 +107,6 @@ def downgrade() -> None:
         op.drop_constraint(name, "api_keys", type_="check")
     op.execute("DELETE FROM api_keys WHERE secret_hash IS NULL")
     op.alter_column("api_keys", "secret_hash", nullable=False)
-    for column in KEY_COLUMNS:
-        op.drop_column("api_keys", column.name)
+    for name, _, _ in KEY_COLUMNS:
+        op.drop_column("api_keys", name)
     op.drop_table("audit_log")

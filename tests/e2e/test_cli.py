@@ -188,7 +188,7 @@ async def test_keys_are_made_listed_and_revoked(administrate: Command, stack: St
     listed = await administrate.printed("keys", "list", "--tenant", name, "--json")
     [key] = listed.document["data"]
     assert (key["tenant"], key["name"], key["revoked_at"]) == (name, "till", None)
-    apart = {Scope.TRANSFERS_APPROVE, Scope.RULES_WRITE}
+    apart = {Scope.TRANSFERS_APPROVE, Scope.RULES_WRITE, Scope.AUDIT_READ, Scope.KEYS_WRITE}
     assert set(key["scopes"]) == set(Scope) - OPERATOR_SCOPES - apart
     assert secret not in listed.output
     caller = Command(TRANSFERS_API_URL=stack.api_url, TRANSFERS_API_KEY=secret)

@@ -43,6 +43,12 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("GET", "/approval-rules", Scope.TRANSFERS_READ),
     ("GET", f"/approval-rules/{ID}", Scope.TRANSFERS_READ),
     ("POST", f"/approval-rules/{ID}/retire", Scope.RULES_WRITE),
+    ("GET", "/audit-log", Scope.AUDIT_READ),
+    ("POST", "/api-keys", Scope.KEYS_WRITE),
+    ("GET", "/api-keys", Scope.KEYS_WRITE),
+    ("GET", f"/api-keys/{ID}", Scope.KEYS_WRITE),
+    ("POST", f"/api-keys/{ID}/rotate", Scope.KEYS_WRITE),
+    ("POST", f"/api-keys/{ID}/revoke", Scope.KEYS_WRITE),
     ("GET", f"/accounts/{ID}/limits", Scope.ACCOUNTS_READ),
     ("PUT", f"/accounts/{ID}/limits", Scope.RULES_WRITE),
     ("DELETE", f"/accounts/{ID}/limits", Scope.RULES_WRITE),
@@ -65,6 +71,7 @@ WRONG_KEYS: list[dict[str, Any]] = [
 ]
 BODIES: dict[str, Json] = {
     "/users": {"name": "Ada"},
+    "/api-keys": {"name": "till"},
     "/accounts": {"user_id": ID, "currency": "EUR"},
     "/transfers": {"source": "ext:a", "destination": "ext:b", "amount": 1, "currency": "EUR"},
     f"/transfers/{ID}/extend": {"expires_at": "2030-01-01T00:00:00Z"},

@@ -11,6 +11,7 @@ from runtime.local_errors import MissingServerError
 COMMANDS = (
     *("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import"),
     *("capture", "extend", "cancel", "reverse", "approve", "reject", "audit"),
+    *("stuck", "evidence"),
 )
 SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {
@@ -21,6 +22,7 @@ GROUPS = {
     "rules": ("create", "list", "retire"),
     "limits": ("show", "set", "clear"),
     "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
+    "operate": ("retry", "pause", "resume", "cancel", "resolve", "restart"),
     "batches": ("create", "show", "list", "rows", "result", "cancel"),
 }
 

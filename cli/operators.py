@@ -1,0 +1,304 @@
+"""``transfers stuck`` and ``transfers operate``: what is stuck, and what is done about it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+from cli.calls import call_and_print, call_api, operator_place
+from cli.console import messages, print_json, print_line, print_table
+from cli.documents import amount_text
+from cli.failures import CommandFailed
+from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize
+from domain.limits import PAGE_SIZE_DEFAULT
+from domain.operator_actions import ActionOutcome
+from domain.stuck import OperatorAction, StuckCause, StuckKind
+from runtime.api_client import Answer, ApiPlace, Document, RetryPolicy
+from runtime.settings import DEFAULT_DATA_DIR
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Move on transfers that are stuck, of any tenant; needs operations:write.",
+)
+
+ACTION_RETRIES: Final = RetryPolicy(max_seconds=10.0)
+"""Every action may be repeated."""
+
+_EXIT_REFUSED: Final = 1
+_WRONG: Final = frozenset({ActionOutcome.REFUSED, ActionOutcome.FAILED})
+
+Ids: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="TRANSFER_ID...", help="Transfers to act on.")
+]
+Why: TypeAlias = Annotated[str, typer.Option(help="Why; it stands in the audit log.")]
+Preview: TypeAlias = Annotated[
+    bool, typer.Option("--preview", help="Tell what would happen, and change nothing.")
+]
+AllStuck: TypeAlias = Annotated[
+    bool,
+    typer.Option("--stuck", help="Instead of ids: all transfers that are stuck (100 at most)."),
+]
+OfTenant: TypeAlias = Annotated[
+    str | None, typer.Option("--tenant", help="Only of the tenant with this id.")
+]
+OfCause: TypeAlias = Annotated[
+    StuckCause | None, typer.Option("--cause", help="Only those that are stuck for this cause.")
+]
+
+
+def stuck(
+    *,
+    tenant: OfTenant = None,
+    kind: Annotated[StuckKind | None, typer.Option(help="Only of this kind.")] = None,
+    cause: OfCause = None,
+    currency: Annotated[str | None, typer.Option(help="Only in this currency.")] = None,
+    sort: Annotated[str, typer.Option(help="age: oldest first; amount: largest first.")] = "age",
+    page_size: PageSize = PAGE_SIZE_DEFAULT,
+    cursor: Cursor = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """List what is stuck, of all tenants, why, and what can be done; needs operations:read."""
+    call_and_print(
+        operator_place(api_url, api_key, data_dir),
+        lambda api: api.get(
+            "/v1/operations/stuck",
+            tenant=tenant,
+            kind=kind,
+            cause=cause,
+            currency=currency,
+            sort=sort,
+            limit=page_size,
+            cursor=cursor,
+        ),
+        show_stuck,
+        as_json=as_json,
+    )
+
+
+@app.command(epilog='Example: transfers operate retry TRANSFER_ID --reason "database is back"')
+def retry(
+    ids: Ids = None,
+    *,
+    reason: Why,
+    preview: Preview = False,
+    all_stuck: AllStuck = False,
+    tenant: OfTenant = None,
+    cause: OfCause = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Try the pending step at once, its attempts counted anew."""
+    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
+    place = operator_place(api_url, api_key, data_dir)
+    _act(place, OperatorAction.RETRY, selected, reason, preview=preview, as_json=as_json)
+
+
+@app.command(
+    epilog='Example: transfers operate pause TRANSFER_ID --reason "look at the bank first"'
+)
+def pause(
+    ids: Ids = None,
+    *,
+    reason: Why,
+    preview: Preview = False,
+    all_stuck: AllStuck = False,
+    tenant: OfTenant = None,
+    cause: OfCause = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Let the pending step not be tried any more, until it is resumed."""
+    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
+    place = operator_place(api_url, api_key, data_dir)
+    _act(place, OperatorAction.PAUSE, selected, reason, preview=preview, as_json=as_json)
+
+
+@app.command(epilog='Example: transfers operate resume TRANSFER_ID --reason "looked at"')
+def resume(
+    ids: Ids = None,
+    *,
+    reason: Why,
+    preview: Preview = False,
+    all_stuck: AllStuck = False,
+    tenant: OfTenant = None,
+    cause: OfCause = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Let what is paused go on at once."""
+    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
+    place = operator_place(api_url, api_key, data_dir)
+    _act(place, OperatorAction.RESUME, selected, reason, preview=preview, as_json=as_json)
+
+
+@app.command(epilog='Example: transfers operate cancel TRANSFER_ID --reason "the customer asked"')
+def cancel(
+    ids: Ids = None,
+    *,
+    reason: Why,
+    preview: Preview = False,
+    all_stuck: AllStuck = False,
+    tenant: OfTenant = None,
+    cause: OfCause = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Give transfers up of which nothing has moved, and release what they hold."""
+    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
+    place = operator_place(api_url, api_key, data_dir)
+    _act(place, OperatorAction.CANCEL, selected, reason, preview=preview, as_json=as_json)
+
+
+@app.command(epilog='Example: transfers operate resolve TRANSFER_ID --reason "a bug holds it up"')
+def resolve(
+    ids: Ids = None,
+    *,
+    reason: Why,
+    preview: Preview = False,
+    all_stuck: AllStuck = False,
+    tenant: OfTenant = None,
+    cause: OfCause = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Bring transfers to the one right end that the database allows, and close their workflows."""
+    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
+    place = operator_place(api_url, api_key, data_dir)
+    _act(place, OperatorAction.RESOLVE, selected, reason, preview=preview, as_json=as_json)
+
+
+@app.command(
+    epilog='Example: transfers operate restart TRANSFER_ID --reason "terminated by mistake"'
+)
+def restart(
+    ids: Ids = None,
+    *,
+    reason: Why,
+    preview: Preview = False,
+    all_stuck: AllStuck = False,
+    tenant: OfTenant = None,
+    cause: OfCause = None,
+    api_url: ApiUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Go on in a new run of the workflow, from where the database says a transfer is."""
+    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
+    place = operator_place(api_url, api_key, data_dir)
+    _act(place, OperatorAction.RESTART, selected, reason, preview=preview, as_json=as_json)
+
+
+def show_stuck(answer: Answer) -> None:
+    """Print a page of what is stuck."""
+    found: Sequence[Document] = answer.document["data"]
+    if not answer.document["is_complete"]:
+        print_line(
+            "Not complete: Temporal did not answer, or has more open workflows than are read.",
+            console=messages(),
+        )
+    if found:
+        print_table(
+            ("Id", "Tenant", "Stage", "Age", "Cause", "Tries", "Amount", "Amount held", "Can be"),
+            [_row(item) for item in found],
+        )
+    else:
+        print_line("Nothing is stuck.", console=messages())
+    for item in found:
+        error = f" Last error: {item['last_error']}" if item["last_error"] else ""
+        print_line(f"{item['id']}: {item['explanation']}{error}")
+    cursor = answer.document["next_cursor"]
+    if cursor is not None:
+        print_line(f"There are more: add --cursor {cursor}", console=messages())
+
+
+def age_text(seconds: int) -> str:
+    """Write an age as people say it: 42s, 7m, 3h or 2d."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def _row(item: Document) -> tuple[str, ...]:
+    currency = item["currency"]
+    return (
+        item["id"],
+        item["tenant_name"],
+        item["stage"] if item["kind"] == StuckKind.TRANSFER else f"{item['kind']} {item['stage']}",
+        age_text(item["age_seconds"]),
+        item["cause"],
+        str(item["attempts"]),
+        "" if item["amount"] is None else amount_text(item["amount"], currency),
+        "" if currency is None else amount_text(item["held_amount"], currency),
+        ", ".join(item["actions"]),
+    )
+
+
+def _selected(
+    ids: Sequence[str] | None, tenant: str | None, cause: StuckCause | None, *, all_stuck: bool
+) -> dict[str, Any]:
+    """Say which transfers are meant, as the API reads it.
+
+    Raises
+    ------
+    CommandFailed
+        None are, or it is said in two ways.
+    """
+    if bool(ids) == all_stuck:
+        raise CommandFailed("Name transfers by their ids, or give --stuck; not both.")
+    if ids:
+        if tenant is not None or cause is not None:
+            raise CommandFailed("--tenant and --cause go with --stuck, not with ids.")
+        return {"transfer_ids": list(ids)}
+    chosen = {"tenant": tenant, "cause": cause}
+    return {"stuck": {name: value for name, value in chosen.items() if value is not None}}
+
+
+def _act(
+    place: ApiPlace,
+    action: OperatorAction,
+    selected: dict[str, Any],
+    reason: str,
+    *,
+    preview: bool,
+    as_json: bool,
+) -> None:
+    """Ask for an action, print what became of each transfer, and fail where one was refused."""
+    body = {"action": action, "reason": reason, "preview": preview, **selected}
+    answer = call_api(
+        place,
+        lambda api: api.post("/v1/operations/actions", body),
+        as_json=as_json,
+        retries=ACTION_RETRIES,
+    )
+    results: Sequence[Document] = answer.document["data"]
+    if as_json:
+        print_json(answer.document)
+    elif results:
+        print_table(
+            ("Transfer", "Action", "Outcome", "Message"),
+            [
+                (each["transfer_id"], each["action"], each["outcome"], each["message"])
+                for each in results
+            ],
+        )
+    else:
+        print_line("Nothing is stuck in that way.", console=messages())
+    if answer.document["has_more"]:
+        print_line("More are stuck: the same command again goes on.", console=messages())
+    if any(each["outcome"] in _WRONG for each in results):
+        raise SystemExit(_EXIT_REFUSED)
