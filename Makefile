@@ -11,7 +11,7 @@ PYTHON := python3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test berka bench bench-quick check format lock clean
+.PHONY: help setup demo run test fuzz previous berka bench bench-quick check format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,12 @@ else
 	@BIN=$(BIN) tests/support/run_halves
 endif
 
+fuzz: $(STAMP) ## Search TIMES (20) times as long for what breaks the API or the models
+	EXAMPLES_TIMES=$(or $(TIMES),20) $(BIN)/pytest tests/property tests/fuzzing $(PYTEST_ARGS)
+
+previous: $(STAMP) ## Let an older version (OLD=REF) pass transfers on the newest schema
+	$(BIN)/python -m tests.support.previous_version --old $(OLD) $(PREVIOUS_ARGS)
+
 berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
 	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)
 
@@ -52,12 +58,13 @@ bench: $(BENCH_STAMP) ## Measure the service beside the engine's floor and its p
 bench-quick: $(STAMP) ## Hold the ratios to the floor against the recorded ones, in a minute
 	API_PIN_TO_CORES=true $(BIN)/python -m benchmarks.quick
 
-check: $(STAMP) ## Lint, types, import rules, migrations
+check: $(STAMP) ## Lint, types, import rules, migrations, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.support.check_migrations
+	$(BIN)/python -m tests.support.audit_dependencies
 
 format: $(STAMP) ## Format and fix what can be fixed safely
 	$(BIN)/ruff format .

@@ -10,8 +10,10 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.admission import Admission, AdmissionLimits
 from api.auth import ISSUER_SCHEME
+from api.codec_door import CodecDoor
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
+from api.openapi import correct_description
 from api.problems import install_problem_handlers
 from api.routes import (
     account_limits,
@@ -19,6 +21,7 @@ from api.routes import (
     api_keys,
     approval_rules,
     audit_log,
+    codec,
     evidence,
     operators,
     service,
@@ -110,6 +113,7 @@ def create_app(
         standing_orders,
         approval_rules,
         account_limits,
+        codec,
         audit_log,
         api_keys,
         evidence,
@@ -117,6 +121,7 @@ def create_app(
         service,
     ):
         app.include_router(module.router)
+    correct_description(app)
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.
     app.add_middleware(Admission, limits=limits)
@@ -128,6 +133,8 @@ def create_app(
             allow_headers=CORS_REQUEST_HEADERS,
             expose_headers=CORS_ANSWER_HEADERS,
         )
+    # Further out than that, for its own pages' origin is no other's.
+    app.add_middleware(CodecDoor, context=context)
     app.add_middleware(Observation)
     # Outermost, so that what is logged names the trace.
     app.add_middleware(Tracing)

@@ -52,7 +52,7 @@ async def _principal(
 ) -> Principal:
     if credentials is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer <api key>.")
-    principal = await _login(request, context, credentials.credentials)
+    principal = await log_in_with(request, context, credentials.credentials)
     note(tenant_id=principal.tenant_id)
     rate, taken = context.rates.admit_request(principal)
     request.state.rate_headers = rate_headers(rate, taken)
@@ -61,7 +61,16 @@ async def _principal(
     return principal
 
 
-async def _login(request: Request, context: ApiContext, secret: str) -> Principal:
+async def log_in_with(request: Request, context: ApiContext, secret: str) -> Principal:
+    """Tell whom a key or token belongs to; who fails too often is kept waiting.
+
+    Raises
+    ------
+    Unauthenticated
+        It is not valid.
+    TooManyFailedLogins
+        Too many that were not valid have come from the caller's address.
+    """
     address = request.client.host if request.client else None
     context.rates.admit_login(address, secret)
     try:

@@ -10,7 +10,7 @@ from api.fields import Description
 from api.schemas import Dated, FailureView, Movement, RequestBody
 from domain.accounts import AccountReference
 from domain.batches import BatchRow, BatchStage, RowStatus, TransferBatch
-from domain.limits import IDEMPOTENCY_KEY_LENGTH_MAXIMUM
+from domain.limits import BATCH_ROWS_MAXIMUM, IDEMPOTENCY_KEY_LENGTH_MAXIMUM
 from domain.states import ProcessState
 from domain.transfers import TransferType
 
@@ -53,7 +53,7 @@ class BatchOptions(RequestBody):
 class BatchCreate(BatchOptions):
     """A batch as JSON."""
 
-    transfers: list[BatchRowCreate]
+    transfers: Annotated[list[BatchRowCreate], Field(min_length=1, max_length=BATCH_ROWS_MAXIMUM)]
 
 
 class BatchCountsView(BaseModel):

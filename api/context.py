@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from api.batch_intake import BatchIntake
 from api.evidence.desk import EvidenceDesk
 from api.operator_desk import OperatorDesk
+from api.payload_desk import CodecSessions, PayloadDesk
 from api.rates import RateLimits
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
@@ -46,6 +47,10 @@ class ApiContext:
         Looks at the servers that the process needs.
     workflow_url
         Gives the address of a workflow's page in Temporal's UI, where there is one.
+    codec_sessions
+        Of people who log in for the codec endpoint; ``None`` where payloads are not encrypted.
+    temporal_ui_url
+        Base URL of Temporal's UI; ``None`` where there is none.
     """
 
     authentication: AuthenticationService
@@ -71,6 +76,9 @@ class ApiContext:
     operator_desk: OperatorDesk
     readiness: Callable[[], Awaitable[Readiness]]
     workflow_url: Callable[[str, str], str | None]
+    payloads: PayloadDesk
+    codec_sessions: CodecSessions | None
+    temporal_ui_url: str | None
 
 
 async def api_context(request: Request) -> ApiContext:

@@ -162,7 +162,7 @@ def _require_storable(value: Any, depth_left: int) -> None:
 _AMOUNT_SCHEMA: Final = {
     "anyOf": [
         {"type": "integer", "minimum": AMOUNT_MINIMUM_MINOR, "maximum": AMOUNT_MAXIMUM_MINOR},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,30}$"},
+        {"type": "string", "pattern": "^([1-9][0-9]{0,29}|10{30})$"},
     ],
     "description": "Minor units of the currency: 1234 of USD is 12.34 USD.",
 }
@@ -170,9 +170,20 @@ _AMOUNT_SCHEMA: Final = {
 _AMOUNT_FROM_ZERO_SCHEMA: Final = {
     "anyOf": [
         {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAXIMUM_MINOR},
-        {"type": "string", "pattern": "^(0|[1-9][0-9]{0,30})$"},
+        {"type": "string", "pattern": "^(0|[1-9][0-9]{0,29}|10{30})$"},
     ],
     "description": "Minor units of the currency.",
+}
+
+_PLAIN_TEXT: Final = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
+"""In a schema: no control characters."""
+
+_METADATA_SCHEMA: Final = {
+    "type": "object",
+    "additionalProperties": True,
+    "maxProperties": METADATA_ENTRIES_MAXIMUM,
+    "description": f"At most {METADATA_DEPTH_MAXIMUM} levels and {METADATA_BYTES_MAXIMUM} bytes as "
+    f"JSON; no NUL, and no integers of more than {_INTEGER_BITS_MAXIMUM} bits.",
 }
 
 Amount: TypeAlias = Annotated[int, BeforeValidator(_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
@@ -180,7 +191,7 @@ AmountFromZero: TypeAlias = Annotated[
     int, BeforeValidator(_amount_from_zero), WithJsonSchema(_AMOUNT_FROM_ZERO_SCHEMA)
 ]
 OverdraftLimit: TypeAlias = Annotated[
-    int, BeforeValidator(_overdraft_limit), WithJsonSchema({"type": "integer", "minimum": 0})
+    int, BeforeValidator(_overdraft_limit), WithJsonSchema(_AMOUNT_FROM_ZERO_SCHEMA)
 ]
 CurrencyCode: TypeAlias = Annotated[
     str,
@@ -189,15 +200,25 @@ CurrencyCode: TypeAlias = Annotated[
 ]
 HoldSeconds: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=HOLD_SECONDS_MAXIMUM)]
 Name: TypeAlias = Annotated[
-    str, Field(min_length=1, max_length=NAME_LENGTH_MAXIMUM), AfterValidator(_plain_text)
+    str,
+    Field(min_length=1, max_length=NAME_LENGTH_MAXIMUM, json_schema_extra=_PLAIN_TEXT),
+    AfterValidator(_plain_text),
 ]
 Note: TypeAlias = Annotated[
-    str, Field(min_length=1, max_length=NOTE_LENGTH_MAXIMUM), AfterValidator(_plain_text)
+    str,
+    Field(min_length=1, max_length=NOTE_LENGTH_MAXIMUM, json_schema_extra=_PLAIN_TEXT),
+    AfterValidator(_plain_text),
 ]
 Description: TypeAlias = Annotated[
-    str, Field(max_length=DESCRIPTION_LENGTH_MAXIMUM), AfterValidator(_plain_text)
+    str,
+    Field(max_length=DESCRIPTION_LENGTH_MAXIMUM, json_schema_extra=_PLAIN_TEXT),
+    AfterValidator(_plain_text),
 ]
-ExternalId: TypeAlias = Annotated[str, AfterValidator(_external_id)]
+ExternalId: TypeAlias = Annotated[
+    str,
+    AfterValidator(_external_id),
+    WithJsonSchema({"type": "string", "pattern": f"^[!-.0-~]{{1,{EXTERNAL_ID_LENGTH_MAXIMUM}}}$"}),
+]
 AccountName: TypeAlias = Annotated[
     AccountReference,
     PlainValidator(_account_reference),
@@ -213,4 +234,6 @@ Moment: TypeAlias = Annotated[
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-Metadata: TypeAlias = Annotated[dict[str, Any], AfterValidator(_metadata)]
+Metadata: TypeAlias = Annotated[
+    dict[str, Any], AfterValidator(_metadata), WithJsonSchema(_METADATA_SCHEMA)
+]

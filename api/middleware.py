@@ -14,11 +14,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import unexpected_response
 from domain.limits import (
     BATCH_BODY_BYTES_MAXIMUM,
+    CODEC_BODY_BYTES_MAXIMUM,
     REQUEST_BODY_BYTES_MAXIMUM,
     REQUEST_ID_LENGTH_MAXIMUM,
 )
 
-BATCHES_PATH: Final = "/v1/transfer-batches"
+BODY_BYTES_MAXIMUM_OF: Final = {
+    "/v1/transfer-batches": BATCH_BODY_BYTES_MAXIMUM,
+    "/codec/decode": CODEC_BODY_BYTES_MAXIMUM,
+    "/codec/encode": CODEC_BODY_BYTES_MAXIMUM,
+}
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % REQUEST_ID_LENGTH_MAXIMUM)
@@ -54,7 +59,7 @@ _SECONDS: Final = Histogram(
 class BodyLimit:
     """Refuses bodies that are too large as they come in, however they are sent.
 
-    Over ``REQUEST_BODY_BYTES_MAXIMUM``, or ``BATCH_BODY_BYTES_MAXIMUM`` where a batch is sent.
+    Over ``REQUEST_BODY_BYTES_MAXIMUM``, or what ``BODY_BYTES_MAXIMUM_OF`` gives the path.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -63,8 +68,7 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         received_bytes = 0
-        is_batch = scope["type"] == "http" and scope["path"] == BATCHES_PATH
-        maximum = BATCH_BODY_BYTES_MAXIMUM if is_batch else REQUEST_BODY_BYTES_MAXIMUM
+        maximum = BODY_BYTES_MAXIMUM_OF.get(scope.get("path", ""), REQUEST_BODY_BYTES_MAXIMUM)
 
         async def limited() -> Message:
             nonlocal received_bytes

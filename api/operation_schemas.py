@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from api.fields import AmountFromZero, Moment, Note
 from api.schemas import RequestBody
@@ -46,7 +46,7 @@ class CaptureBody(OperationBody):
     amount: AmountFromZero | None = Field(
         default=None, description="All that is left where left out; 0 only with final true."
     )
-    final: bool | None = Field(
+    final: StrictBool | None = Field(
         default=None,
         description="Release what is left. By default true without an amount, false with one.",
     )

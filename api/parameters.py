@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Header, Path, Query
 
 from api.fields import Note
-from api.problems import BadHeader
+from api.problems import IDEMPOTENCY_KEY
 from domain.accounts import AccountReference
 from domain.errors import (
     AccountNotFound,
@@ -32,7 +32,6 @@ from domain.limits import (
     WAIT_SECONDS_MAXIMUM,
 )
 
-_IDEMPOTENCY_KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAXIMUM}}}")
 _WAIT: Final = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?", re.IGNORECASE)
 _RESPOND_ASYNC: Final = "respond-async"
 
@@ -94,7 +93,9 @@ async def _user_id(user: Annotated[str, Path(description="A user's UUID.")]) -> 
     return UserId(uuid)
 
 
-async def _cursor(cursor: Annotated[str | None, Query()] = None) -> UUID | None:
+async def _cursor(
+    cursor: Annotated[str | None, Query(json_schema_extra={"format": "uuid"})] = None,
+) -> UUID | None:
     if cursor is None:
         return None
     uuid = parse_uuid(cursor)
@@ -112,20 +113,14 @@ def bad_cursor() -> ValidationFailed:
 
 async def _idempotency_key(
     idempotency_key: Annotated[
-        str | None, Header(description="1 to 200 visible ASCII characters; one per transfer.")
-    ] = None,
+        str,
+        Header(
+            alias=IDEMPOTENCY_KEY,
+            pattern=f"^[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAXIMUM}}}$",
+            description="One for each thing that is asked for; repeats carry the same.",
+        ),
+    ],
 ) -> str:
-    if not idempotency_key:
-        raise BadHeader(
-            "idempotency_key_missing",
-            "Send the header Idempotency-Key, a new one for each transfer.",
-        )
-    if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-        raise BadHeader(
-            "idempotency_key_invalid",
-            f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAXIMUM} visible ASCII "
-            "characters.",
-        )
     return idempotency_key
 
 
@@ -154,7 +149,9 @@ async def _batch_id(batch: Annotated[str, Path(description="A batch's UUID.")]) 
     return BatchId(uuid)
 
 
-async def _position_cursor(cursor: Annotated[str | None, Query()] = None) -> int:
+async def _position_cursor(
+    cursor: Annotated[str | None, Query(json_schema_extra={"pattern": "^[0-9]{1,9}$"})] = None,
+) -> int:
     if cursor is None:
         return 0
     if not (cursor.isascii() and cursor.isdigit() and int(cursor[:9]) <= BATCH_ROWS_MAXIMUM):

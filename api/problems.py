@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from structlog.contextvars import get_contextvars
 
 from api.schemas import ONE_LEG, SEVERAL_LEGS, Problem, ProblemField, TransferView
@@ -30,6 +31,7 @@ from domain.errors import (
     NotFound,
     OperationConflict,
     OverdraftLimitInUse,
+    PayloadNotReadable,
     RateNotHeld,
     SameAccount,
     ScheduleRefused,
@@ -46,18 +48,22 @@ from domain.errors import (
     Unauthenticated,
     ValidationFailed,
 )
+from domain.limits import IDEMPOTENCY_KEY_LENGTH_MAXIMUM
 from domain.transfers import Transfer
 from workflows.gateway import OperationRefused
 
 _OPTIONAL: Final = ("errors", "transfer", "request_id")
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_TYPE_PREFIX: Final = "urn:transfers:problem:"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _STATUS_OF: Final[Sequence[tuple[type[DomainError], HTTPStatus]]] = (
     (Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (ScopeMissing, HTTPStatus.FORBIDDEN),
     (NotFound, HTTPStatus.NOT_FOUND),
     (ValidationFailed, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (PayloadNotReadable, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SameAccount, HTTPStatus.UNPROCESSABLE_ENTITY),
     (CurrencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
     (IdempotencyKeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -99,14 +105,6 @@ _CODE_OF_STATUS: Final[Mapping[int, str]] = {
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
 }
-
-
-class BadHeader(Exception):
-    """A header of the request is missing or not valid."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        self.code = code
-        super().__init__(detail)
 
 
 def problem_response(
@@ -172,7 +170,6 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Make every error of an app a problem document."""
     app.add_exception_handler(DomainError, _on_domain_error)
     app.add_exception_handler(OperationRefused, _on_operation_refused)
-    app.add_exception_handler(BadHeader, _on_bad_header)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
 
@@ -204,13 +201,7 @@ async def _on_operation_refused(_request: Request, error: Exception) -> Response
     return problem_response(status, code, error.failure.message)
 
 
-async def _on_bad_header(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, BadHeader):
-        raise TypeError from error
-    return problem_response(HTTPStatus.BAD_REQUEST, error.code, str(error))
-
-
-async def _on_validation_error(_request: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError from error
     found = error.errors()
@@ -218,11 +209,26 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
         return problem_response(
             HTTPStatus.BAD_REQUEST, "malformed_json", "The body is not valid JSON."
         )
+    if any(problem["loc"] == ("header", IDEMPOTENCY_KEY) for problem in found):
+        return _bad_key(request.headers.get(IDEMPOTENCY_KEY))
     errors = [_problem_field(problem) for problem in found]
     detail = "; ".join(f"{problem.field}: {problem.message}" for problem in errors)
     return problem_response(
         HTTPStatus.UNPROCESSABLE_ENTITY, ValidationFailed.code, detail, errors=errors
     )
+
+
+def _bad_key(key: str | None) -> Response:
+    """Refuse a request that cannot be told from others, whatever else is wrong with it."""
+    if not key:
+        code, detail = "missing", f"Send the header {IDEMPOTENCY_KEY}, a new one for each transfer."
+    else:
+        maximum = IDEMPOTENCY_KEY_LENGTH_MAXIMUM
+        code, detail = (
+            "invalid",
+            f"{IDEMPOTENCY_KEY} must be 1 to {maximum} visible ASCII characters.",
+        )
+    return problem_response(HTTPStatus.BAD_REQUEST, f"idempotency_key_{code}", detail)
 
 
 def _problem_field(problem: Mapping[str, Any]) -> ProblemField:
@@ -244,12 +250,26 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}.",
     }
     status = HTTPStatus(error.status_code)
+    headers = error.headers
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_methods_of(request))}
     return problem_response(
         status,
         _CODE_OF_STATUS.get(status, "http_error"),
         details.get(status, str(error.detail)),
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Tell what a path takes: the framework knows of one of its routes alone."""
+    asked = {"type": "http", "path": request.scope["path"], "headers": [], "root_path": ""}
+    routes = request.app.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def unexpected_response() -> Response:

@@ -194,7 +194,13 @@ class TransferIntake:
         handed_over: asyncio.Future[Transfer],
         patience: float,
     ) -> Transfer:
-        """Wait for the outcome from whoever has it first; after the time, say how far it is."""
+        """Wait for the outcome from whoever has it first; after the time, say how far it is.
+
+        Raises
+        ------
+        IdempotencyKeyReused
+            An operation or a batch with the same key was faster.
+        """
         is_abandoned = False
         if not handed_over.done() and patience > 0:
             closing = asyncio.create_task(self._closing(started))
@@ -213,6 +219,11 @@ class TransferIntake:
             recorded = await self._transactions.find_by_key(order.tenant_id, order.idempotency_key)
         if recorded is not None:
             return recorded
+        if is_abandoned and await self._requests.is_key_taken(
+            order.tenant_id, order.idempotency_key
+        ):
+            # By something that is no transfer: nothing is under way that could be promised.
+            raise IdempotencyKeyReused(order.idempotency_key)
         # The workflow may be another request's that came first.
         return _accepted(order_of(await self._gateway.order_of(order.workflow_id)))
 
@@ -228,9 +239,9 @@ class TransferIntake:
             await asyncio.sleep(REST_PAUSE_SECONDS)
 
     async def _as_answered(self, transfer: Transfer) -> Transfer:
-        """Show a transfer as its first answer did: one with manual capture as it was reserved."""
+        """Show a transfer as its first answer did: not reversed, and a hold as it was reserved."""
         if transfer.capture is not CaptureMode.MANUAL:
-            return transfer
+            return replace(transfer, reversed_minor=0)
         events = await self._transactions.events(transfer.tenant_id, transfer.id)
         reserved = next((e for e in events if e.stage is TransferStage.RESERVED), None)
         return transfer if reserved is None else _as_reserved(transfer, reserved, events)

@@ -159,7 +159,7 @@ def _clone_rows(connection: sqlite3.Connection, table: str) -> None:
     columns = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({table})") if not row[6]]
     values = [own.get(column, f"old.{column}") for column in columns]
     connection.execute(
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} "  # noqa: S608
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} "  # noqa: S608 - of this file
         "FROM sample JOIN clone ON clone.of = sample.n "
         f"JOIN {table} AS old ON {condition} ORDER BY clone.n"
     )

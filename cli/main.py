@@ -26,6 +26,7 @@ from cli import (
     transfers,
     users,
     verify,
+    versions,
 )
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
@@ -127,6 +128,7 @@ def make_app() -> typer.Typer:
         app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(command)
     for name, panel, group in (
         ("keys", _SERVERS, keys.app),
+        ("versions", _SERVERS, versions.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
         ("approvals", _CLIENTS, approvals.app),

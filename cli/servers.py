@@ -36,7 +36,11 @@ def api(
     RUN_WORKER_IN_API, LOG_LEVEL; and how many requests are taken in at once:
     API_TRANSFERS_IN_FLIGHT_MAXIMUM, API_REQUESTS_IN_FLIGHT_MAXIMUM. Who is let in:
     API_FAILED_LOGINS_PER_MINUTE, API_TRUSTED_PROXIES, API_CORS_ORIGINS, OIDC_ISSUER,
-    OIDC_AUDIENCE, OIDC_JWKS_URL, OIDC_TENANT_CLAIM, OIDC_SCOPE_CLAIM (docs/access.md).
+    OIDC_AUDIENCE, OIDC_JWKS_URL, OIDC_TENANT_CLAIM, OIDC_SCOPE_CLAIM (docs/access.md). To Temporal
+    by TLS:
+    TEMPORAL_TLS, TEMPORAL_TLS_CA, TEMPORAL_TLS_CERT, TEMPORAL_TLS_KEY, TEMPORAL_TLS_SERVER_NAME,
+    TEMPORAL_API_KEY. Encrypted payloads: PAYLOAD_KEYS or PAYLOAD_KEYS_FILE,
+    PAYLOAD_ENCRYPTION_REQUIRED. Versions of workers: WORKER_DEPLOYMENT_NAME, WORKER_BUILD_ID.
 
     SIGTERM or Ctrl-C lets requests in flight finish; a second one ends at once. With several
     processes, SIGHUP replaces them one by one, without a gap.

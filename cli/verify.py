@@ -23,17 +23,11 @@ def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
     Uses DATABASE_URL, TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE, else the running local stack's.
     """
     # Loads SQLAlchemy and Temporal's client.
-    from runtime.verification import verify as prove  # noqa: PLC0415
+    from runtime.verification import verify_by as prove  # noqa: PLC0415
 
     settings = settings_or_stack(data_dir)
     with clear_startup_failures(settings.temporal_address):
-        report = asyncio.run(
-            prove(
-                settings.database_url.get_secret_value(),
-                temporal_address=settings.temporal_address,
-                temporal_namespace=settings.temporal_namespace,
-            )
-        )
+        report = asyncio.run(prove(settings))
     if as_json:
         print_json(_document(report))
     else:

@@ -693,6 +693,23 @@ class IssuerUnavailable(ServiceUnavailable):
         super().__init__("The issuer of tokens does not answer; send the same request again.")
 
 
+class PayloadNotReadable(DomainError):
+    """A payload cannot be decrypted: it was altered, or its key is not here."""
+
+    code = "payload_not_readable"
+
+
+class PayloadsUnavailable(ServiceUnavailable):
+    """What Temporal has of a transfer is encrypted with a key that this process does not have."""
+
+    code = "payloads_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What Temporal has of it cannot be decrypted just now; send the same request again."
+        )
+
+
 class Overloaded(ServiceUnavailable):
     """More requests are in flight than the process takes in; nothing was done for this one."""
 

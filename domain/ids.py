@@ -15,6 +15,8 @@ ApprovalRuleId = NewType("ApprovalRuleId", UUID)
 StandingOrderId = NewType("StandingOrderId", UUID)
 BatchId = NewType("BatchId", UUID)
 
+BATCH_PREFIX: Final = "batch/"
+
 _CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -35,4 +37,4 @@ def workflow_id(tenant_id: TenantId, idempotency_key: str) -> str:
 
 def batch_workflow_id(tenant_id: TenantId, batch_id: BatchId) -> str:
     """Name the one workflow that carries a batch out; no key's workflow is named like it."""
-    return f"batch/{tenant_id}/{batch_id}"
+    return f"{BATCH_PREFIX}{tenant_id}/{batch_id}"

@@ -37,6 +37,14 @@ REQUEST_BODY_BYTES_PER_SECOND_MINIMUM: Final = 1024
 
 REQUEST_ID_LENGTH_MAXIMUM: Final = 128
 """Of an X-Request-ID that a client gives."""
+CODEC_BODY_BYTES_MAXIMUM: Final = 4 * 1024 * 1024
+"""Payloads sent to the codec endpoint: twice what Temporal takes as one, in base64."""
+
+CODEC_PAYLOADS_MAXIMUM: Final = 1_000
+"""Payloads in one request to the codec endpoint."""
+
+CODEC_SESSION_SECONDS: Final = 8 * 3600
+"""How long a login for the codec endpoint counts: a working day."""
 
 BATCH_ROWS_MAXIMUM: Final = 100_000
 BATCH_BODY_BYTES_MAXIMUM: Final = 64 * 1024 * 1024

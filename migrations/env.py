@@ -6,8 +6,9 @@ The URL comes from the caller's configuration (``transfers migrate``, tests) or 
 import os
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, pool
+from sqlalchemy import Connection, create_engine, pool, text
 
+from migrations.compatibility import MARK, serves_from
 from persistence.database import driver_url
 from persistence.tables import metadata
 
@@ -17,6 +18,15 @@ def run(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=metadata)
     with context.begin_transaction():
         context.run_migrations()
+        tell_which_code_is_served(connection)
+
+
+def tell_which_code_is_served(connection: Connection) -> None:
+    """Leave word for older code, which knows nothing of the migrations after it."""
+    revision = context.get_context().get_current_revision()
+    if revision is not None:
+        said = f"{MARK}{serves_from(context.script, revision)}"
+        connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{said}'"))
 
 
 def run_offline(url: str) -> None:

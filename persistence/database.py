@@ -224,6 +224,21 @@ class Database:
                 revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
                 return None if revision is None else str(revision)
 
+    async def remark_on_revision(self) -> str | None:
+        """Read what the last migration said of the schema; ``None`` where none has said anything.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            No connection.
+        """
+        with translated_violations():
+            async with self._autocommit.connect() as connection:
+                said = await connection.scalar(
+                    text("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
+                )
+                return None if said is None else str(said)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._direct.close()

@@ -16,6 +16,7 @@ from api.batch_intake import BatchIntake
 from api.context import ApiContext, Readiness
 from api.evidence.desk import EvidenceDesk
 from api.operator_desk import OperatorDesk
+from api.payload_desk import CodecSessions, PayloadDesk
 from api.rates import RateLimits, RateTable
 from api.standing_order_desk import StandingOrderDesk
 from api.statements.desk import StatementDesk
@@ -31,13 +32,15 @@ from runtime.settings import Settings
 from runtime.step_context import StepContext
 from runtime.temporal import (
     TASK_QUEUE,
-    connect,
+    connect_to,
     is_reachable,
-    make_runtime,
     make_worker,
     set_up_temporal,
 )
+from runtime.temporal_access import TemporalAccess
+from runtime.temporal_runtime import make_runtime
 from runtime.tracing import tracing
+from runtime.worker_versions import deployment_of
 from services.access import AccessService
 from services.accounts import AccountService
 from services.approval_rules import ApprovalRuleService
@@ -240,11 +243,14 @@ async def open_api(
             ),
             readiness=lambda: _readiness(services.database, client),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
+            payloads=PayloadDesk(client.data_converter.payload_codec),
+            codec_sessions=CodecSessions(ring) if (ring := settings.payload_key_ring) else None,
+            temporal_ui_url=settings.temporal_ui_url,
         )
         if not settings.run_worker_in_api:
             yield context
             return
-        async with _running(_worker(client, services, gateway), on_failure):
+        async with _running(_worker(settings, client, services, gateway), on_failure):
             yield context
 
 
@@ -268,7 +274,7 @@ async def work_until_stopped(settings: Settings) -> None:
         client = await _client(settings, interceptors)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
-        async with _worker(client, services, gateway):
+        async with _worker(settings, client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
 
@@ -282,9 +288,8 @@ def _counted(publish: Callable[[Transfer], None]) -> Callable[[Transfer], None]:
 
 
 async def _client(settings: Settings, interceptors: Sequence[Interceptor]) -> Client:
-    return await connect(
-        settings.temporal_address,
-        settings.temporal_namespace,
+    return await connect_to(
+        TemporalAccess.of(settings),
         interceptors=[StepContext(), *interceptors],
         runtime=make_runtime(settings.temporal_metrics_address),
     )
@@ -300,7 +305,9 @@ def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | Non
     )
 
 
-def _worker(client: Client, services: Services, gateway: TransferGateway) -> Worker:
+def _worker(
+    settings: Settings, client: Client, services: Services, gateway: TransferGateway
+) -> Worker:
     return make_worker(
         client,
         transactions=services.transactions,
@@ -310,6 +317,7 @@ def _worker(client: Client, services: Services, gateway: TransferGateway) -> Wor
         batches=services.batches,
         batch_posting=services.batch_posting,
         gateway=gateway,
+        deployment=deployment_of(settings),
     )
 
 

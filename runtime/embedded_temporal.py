@@ -45,6 +45,8 @@ class EmbeddedTemporal(Part):
         Names of custom search attributes of type Keyword; registered where they are missing.
     dynamic_config
         Values of the server's dynamic configuration.
+    ui_codec_endpoint
+        Where the UI asks for payloads in clear; nowhere by default.
     port_option
         The option that moves the port, for messages.
     ui_port_option
@@ -64,6 +66,7 @@ class EmbeddedTemporal(Part):
         namespace: str = "default",
         search_attributes: tuple[str, ...] = (),
         dynamic_config: Mapping[str, Any] | None = None,
+        ui_codec_endpoint: str | None = None,
         port_option: str = "--temporal-port",
         ui_port_option: str = "--temporal-ui-port",
     ) -> None:
@@ -79,6 +82,7 @@ class EmbeddedTemporal(Part):
         self._data_dir = data_dir.resolve()
         self._search_attributes = search_attributes
         self._dynamic_config = dict(dynamic_config or {})
+        self._ui_codec_endpoint = ui_codec_endpoint
         self._port_option = port_option
         self._ui_port_option = ui_port_option
 
@@ -125,6 +129,11 @@ class EmbeddedTemporal(Part):
             ("--sqlite-pragma", "synchronous=NORMAL"),
             ("--namespace", self.namespace),
             ("--log-level", "warn"),
+            *(
+                [("--ui-codec-endpoint", self._ui_codec_endpoint)]
+                if self._ui_codec_endpoint
+                else []
+            ),
             *(("--search-attribute", f"{name}=Keyword") for name in self._search_attributes),
             *(
                 ("--dynamic-config-value", f"{key}={json.dumps(value)}")

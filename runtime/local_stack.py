@@ -44,6 +44,8 @@ STOP_ORDER = (("api", "worker"), ("temporal",), ("postgres",))
 
 NAMESPACE = "default"
 MIGRATE_SECONDS = 120.0
+PAYLOAD_KEY_VARIABLES = ("PAYLOAD_KEYS", "PAYLOAD_KEYS_FILE")
+CODEC_PATH = "/codec"
 
 Bootstrap = Callable[[str], Awaitable[BootstrapKeys]]
 
@@ -236,9 +238,17 @@ class LocalStack:
             namespace=NAMESPACE,
             search_attributes=self._search_attributes,
             dynamic_config=self._dynamic_config,
+            ui_codec_endpoint=self._codec_endpoint(),
         )
         self._parts |= {part.name: part for part in (postgres, temporal)}
         return postgres, temporal
+
+    def _codec_endpoint(self) -> str | None:
+        """Say where Temporal's UI gets payloads in clear, where the stack encrypts them."""
+        given = {**os.environ, **self._further_environment}
+        if not any(given.get(name) for name in PAYLOAD_KEY_VARIABLES):
+            return None
+        return f"http://{LOOPBACK}:{self._options.api_port}{CODEC_PATH}"
 
     def _command_parts(self, api_url: str, environment: Mapping[str, str]) -> list[CommandPart]:
         logs = self._data_dir / "logs"

@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import migrations
+from migrations.compatibility import MARK
 from persistence.database import Database
 
 HEAD: Final = "head"
@@ -50,23 +51,41 @@ async def schema_problem(database: Database) -> str | None:
     ------
     DatabaseUnavailable
         No connection.
+
+    Notes
+    -----
+    A newer schema is right where its migrations have said that it serves code as old as this: then
+    this version runs on while its successor is rolled out, and can be gone back to.
     """
     expected, actual = head_revision(), await database.revision()
     if actual == expected:
         return None
+    if actual is not None and not _is_known(actual):
+        said = await database.remark_on_revision() or ""
+        if said.startswith(MARK) and _is_known(said.removeprefix(MARK)):
+            return None
+        return (
+            f"the database is at revision {actual}, which this version (of {expected}) does not "
+            "know, and which does not serve it: run a newer version"
+        )
     return (
         f"the database is at revision {actual or 'none'} and this version needs {expected}: "
         "run `transfers migrate`"
     )
 
 
+def _is_known(revision: str) -> bool:
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return any(script.revision == revision for script in scripts.walk_revisions())
+
+
 async def require_current_schema(database: Database) -> None:
-    """Refuse a database at another revision.
+    """Refuse a database at a revision that does not serve this code.
 
     Raises
     ------
     StaleSchemaError
-        The revision is not this code's; the message says what to run.
+        The message says what to run.
     DatabaseUnavailable
         No connection.
     """

@@ -5,7 +5,7 @@ what it learns of a type for as long as one workflow lives, and so learns it ane
 """
 
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -15,9 +15,14 @@ from temporalio.converter import (
     BinaryPlainPayloadConverter,
     CompositePayloadConverter,
     DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
     EncodingPayloadConverter,
     JSONProtoPayloadConverter,
+    SerializationContext,
 )
+
+from workflows.payload_codec import EncryptedPayloads
+from workflows.payload_keys import PayloadKeyRing
 
 ENCODING: Final = "json/plain"
 
@@ -47,6 +52,44 @@ class JsonPayloads(CompositePayloadConverter):
 
 
 DATA_CONVERTER: Final = DataConverter(payload_converter_class=JsonPayloads)
+
+
+class _Encrypting(DataConverter):
+    """A converter that is bound to a workflow without being made anew."""
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """Bind the codec: the only part that asks where a payload belongs.
+
+        Notes
+        -----
+        The SDK's own way makes all converters again, some ten times in a transfer.
+        """
+        codec = self.payload_codec
+        if not isinstance(codec, EncryptedPayloads):
+            return super().with_context(context)
+        bound = codec.with_context(context)
+        if bound is codec:
+            return self
+        converter = object.__new__(type(self))
+        converter.__dict__.update(self.__dict__, payload_codec=bound)
+        return converter
+
+
+def encrypting(ring: PayloadKeyRing, *, is_required: bool = False) -> DataConverter:
+    """Make the converter that also encrypts, messages and traces of failures too.
+
+    Parameters
+    ----------
+    ring
+        The keys.
+    is_required
+        Refuse payloads that are not encrypted.
+    """
+    return _Encrypting(
+        payload_converter_class=JsonPayloads,
+        payload_codec=EncryptedPayloads(ring, is_required=is_required),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
 
 
 @cache

@@ -10,6 +10,7 @@ from domain.errors import DatabaseUnavailable, TemporalUnavailable
 from persistence.violations import domain_error_of
 from runtime.metrics import MetricsPlaceTaken
 from runtime.migrations import StaleSchemaError
+from runtime.temporal_access import TemporalFileUnreadable
 
 URL_FORM: Final = "postgresql://user:password@host:port/database"
 
@@ -28,7 +29,8 @@ def startup_problem(error: Exception, *, temporal_address: str) -> str | None:
         is_away = isinstance(domain_error_of(error), DatabaseUnavailable)
         return _no_database(error) if is_away else None
     if isinstance(error, TemporalUnavailable):
-        return f"Temporal cannot be reached at {temporal_address} (TEMPORAL_ADDRESS)."
+        reason = f": {_first_line(error.__cause__)}" if error.__cause__ else "."
+        return f"Temporal cannot be reached at {temporal_address} (TEMPORAL_ADDRESS){reason}"
     return _refusal(error)
 
 
@@ -39,6 +41,8 @@ def _refusal(error: Exception) -> str | None:
         return f"The database's URL cannot be read; it has the form {URL_FORM}."
     if isinstance(error, MetricsPlaceTaken | StaleSchemaError | CommandError):
         return f"{error}."
+    if isinstance(error, TemporalFileUnreadable):
+        return str(error)
     return None
 
 

@@ -1,7 +1,6 @@
 """A process's connection to Temporal, its worker, and what Temporal needs to be set up."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -24,16 +23,14 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
-from temporalio.runtime import (
-    LogForwardingConfig,
-    LoggingConfig,
-    PrometheusConfig,
-    Runtime,
-    TelemetryConfig,
-    TelemetryFilter,
-)
+from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkflowRunner,
+)
 
 from activities.batches import BatchActivities
 from activities.reconciliation import ReconciliationActivities
@@ -41,8 +38,7 @@ from activities.resting import RestingActivities
 from activities.standing_orders import StandingOrderActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
-from runtime.metrics import MetricsPlaceTaken
-from runtime.payloads import DATA_CONVERTER
+from runtime.temporal_access import TemporalAccess
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
 from services.operations import OperationService
@@ -62,12 +58,14 @@ from workflows.transfer import TransferWorkflow
 from workflows.transfer_batch import TransferBatchWorkflow
 
 TASK_QUEUE: Final = "transfers"
-SDK_LOGGER: Final = "temporalio.core"
 CONNECT_SECONDS: Final = 30.0
 CONNECT_PAUSE_SECONDS: Final = 0.5
 CALL_RETRIES: Final = RetryConfig(max_interval_millis=500, max_elapsed_time_millis=2_000)
 """How long a call is repeated before its failure is told: shorter than by default (10 s), since a
 request in flight keeps others out. Its client repeats it, as the server does a worker's task."""
+
+TRUST_WORDS: Final = ("certificate", "Certificate", "HandshakeFailure", "InvalidContentType")
+"""What the client's reports of a failed TLS handshake say."""
 
 REGISTRATION_SECONDS: Final = 30.0
 HEALTH_TIMEOUT: Final = timedelta(seconds=2)
@@ -79,15 +77,28 @@ LOCAL_ACTIVITY_SLOTS: Final = 20
 GRACEFUL_SHUTDOWN: Final = timedelta(seconds=10)
 """What a stopping worker gives its running activities."""
 
+WORKFLOWS: Final[Sequence[type]] = (
+    TransferWorkflow,
+    TransferBatchWorkflow,
+    ReconciliationWorkflow,
+    StandingOrderWorkflow,
+    StandingOrderReconciliationWorkflow,
+)
+"""All that a worker runs."""
+
 RECONCILIATION_ID: Final = "reconcile-transfers"
 RECONCILIATION_INTERVAL: Final = timedelta(seconds=10)
 STANDING_ORDER_RECONCILIATION_ID: Final = "reconcile-standing-orders"
 STANDING_ORDER_RECONCILIATION_INTERVAL: Final = timedelta(seconds=30)
 
 
-async def connect(
-    address: str,
-    namespace: str,
+async def connect(address: str, namespace: str) -> Client:
+    """Connect to a Temporal without TLS or keys, as ``connect_to`` does."""
+    return await connect_to(TemporalAccess(address=address, namespace=namespace))
+
+
+async def connect_to(
+    access: TemporalAccess,
     *,
     interceptors: Sequence[Interceptor] = (),
     runtime: Runtime | None = None,
@@ -104,58 +115,31 @@ async def connect(
     Raises
     ------
     TemporalUnavailable
-        It did not answer within ``CONNECT_SECONDS``.
+        It did not answer within ``CONNECT_SECONDS``, or no connection that both sides trust came
+        about; its cause tells more.
     """
     deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
     while True:
         try:
             return await Client.connect(
-                address,
-                namespace=namespace,
-                data_converter=DATA_CONVERTER,
+                access.address,
+                namespace=access.namespace,
+                data_converter=access.converter,
                 interceptors=interceptors,
                 runtime=runtime,
                 retry_config=CALL_RETRIES,
+                tls=access.tls,
+                api_key=access.api_key,
             )
         except RuntimeError as error:
-            if asyncio.get_running_loop().time() > deadline:
+            if asyncio.get_running_loop().time() > deadline or _is_about_trust(error):
                 raise TemporalUnavailable from error
         await asyncio.sleep(CONNECT_PAUSE_SECONDS)
 
 
-def make_runtime(metrics_address: str | None) -> Runtime:
-    """Make the SDK's part that is no Python: its logs go the way of this process's.
-
-    Parameters
-    ----------
-    metrics_address
-        host:port where it is to serve its metrics to Prometheus; ``None`` to serve none.
-
-    Raises
-    ------
-    MetricsPlaceTaken
-        Nothing can listen there.
-    """
-    forwarding = LogForwardingConfig(
-        logging.getLogger(SDK_LOGGER),
-        append_target_to_name=False,
-        append_log_fields_to_message=False,
-    )
-    logs = LoggingConfig(
-        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding
-    )
-    if metrics_address is None:
-        return Runtime(telemetry=TelemetryConfig(logging=logs))
-    metrics = PrometheusConfig(
-        bind_address=metrics_address,
-        counters_total_suffix=True,
-        unit_suffix=True,
-        durations_as_seconds=True,
-    )
-    try:
-        return Runtime(telemetry=TelemetryConfig(logging=logs, metrics=metrics))
-    except ValueError as error:
-        raise MetricsPlaceTaken(f"TEMPORAL_METRICS_ADDRESS: {metrics_address}: {error}") from error
+def _is_about_trust(error: RuntimeError) -> bool:
+    """Tell whether a connection failed of certificates, which waiting does not mend."""
+    return any(word in str(error) for word in TRUST_WORDS)
 
 
 async def is_reachable(client: Client) -> bool:
@@ -177,6 +161,7 @@ def make_worker(
     gateway: TransferGateway,
     task_queue: str = TASK_QUEUE,
     workflow_runner: WorkflowRunner | None = None,
+    deployment: WorkerDeploymentConfig | None = None,
 ) -> Worker:
     """Make a worker for all workflows and activities.
 
@@ -185,6 +170,8 @@ def make_worker(
     workflow_runner
         Without a sandbox by default: workflow modules import only contracts and the domain, which
         import-linter holds, and the sandbox costs some milliseconds a workflow.
+    deployment
+        The version that the worker is of; none by default. See docs/deployment.md.
     """
     transfers = TransferActivities(transactions)
     resting = RestingActivities(transactions, operations)
@@ -207,13 +194,7 @@ def make_worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[
-            TransferWorkflow,
-            TransferBatchWorkflow,
-            ReconciliationWorkflow,
-            StandingOrderWorkflow,
-            StandingOrderReconciliationWorkflow,
-        ],
+        workflows=WORKFLOWS,
         activities=[
             transfers.reserve_funds,
             transfers.post_entries,
@@ -234,6 +215,7 @@ def make_worker(
         max_concurrent_activities=ACTIVITY_SLOTS,
         max_concurrent_local_activities=LOCAL_ACTIVITY_SLOTS,
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        deployment_config=deployment,
         # What the SDK calls debugging: workflow code runs on the loop's own thread. See
         # docs/decisions/0011-workflows-on-the-loop.md.
         debug_mode=True,

@@ -2,7 +2,9 @@
 
 from persistence.verification import Violation
 from runtime.composition import open_services
-from runtime.temporal import TASK_QUEUE, connect
+from runtime.settings import Settings
+from runtime.temporal import TASK_QUEUE, connect_to
+from runtime.temporal_access import TemporalAccess
 from services.verification import (
     Check,
     VerificationReport,
@@ -10,7 +12,12 @@ from services.verification import (
 )
 from workflows.gateway import TransferGateway
 
-__all__ = ["Check", "VerificationReport", "Violation", "verify"]
+__all__ = ["Check", "VerificationReport", "Violation", "verify", "verify_by"]
+
+
+async def verify_by(settings: Settings) -> VerificationReport:
+    """Prove the seven invariants against the servers that the settings name, as ``verify`` does."""
+    return await _verify(settings.database_url.get_secret_value(), TemporalAccess.of(settings))
 
 
 async def verify(
@@ -25,8 +32,13 @@ async def verify(
     DatabaseUnavailable, TemporalUnavailable
         A server cannot be reached; nothing was proved.
     """
+    access = TemporalAccess(address=temporal_address, namespace=temporal_namespace)
+    return await _verify(database_url, access)
+
+
+async def _verify(database_url: str, access: TemporalAccess) -> VerificationReport:
     async with open_services(database_url) as services:
-        client = await connect(temporal_address, temporal_namespace)
+        client = await connect_to(access)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         verification = VerificationService(
             services.database,

@@ -179,6 +179,11 @@ class TransferRequestService:
             earlier,
         )
 
+    async def is_key_taken(self, tenant_id: TenantId, key: str) -> bool:
+        """Tell whether a key stands for anything, be it a transfer or not."""
+        async with self._database.reading() as unit_of_work:
+            return await unit_of_work.idempotency_keys.is_taken(tenant_id, key)
+
     async def _earlier(self, tenant_id: TenantId, key: str, fingerprint: bytes) -> Transfer:
         """Read the transfer of a key that is taken.
 

@@ -1,5 +1,6 @@
 """Fixtures of all tests. Servers start when a test first asks for one: unit tests need none."""
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -22,6 +23,10 @@ LAST_OF_ALL = "test_the_whole_ledger"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SERVERS] = []
+    # Before Hypothesis reads it: what a run has found can be found again.
+    seed = config.option.hypothesis_seed or str(secrets.randbelow(2**32))
+    config.option.hypothesis_seed = seed
+    config.stash[SERVERS].append(f"Hypothesis: --hypothesis-seed={seed}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState, WorkflowExecutionStatus
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     DescribeWorkflowExecutionResponse,
@@ -28,13 +29,15 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.common import WorkflowIDReusePolicy as ReusePolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.converter import DataConverter, WorkflowSerializationContext
+from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import FailureDetails, OperationInput, TransferInput, TransferProgress
-from domain.errors import TemporalUnavailable
+from domain.errors import PayloadsUnavailable, TemporalUnavailable
 from domain.ids import TenantId, TransferId
 from domain.ids import workflow_id as workflow_id_of
+from workflows.payload_keys import PayloadUnreadable
 from workflows.search_attributes import TENANT_ID, TRANSFER_ID, search_attributes_of
 from workflows.transfer import WORKFLOW_TASK_TIMEOUT, TransferWorkflow
 
@@ -252,7 +255,12 @@ class TransferGateway:
             started_at=_time(info.start_time),
             closed_at=_time(info.close_time) if info.HasField("close_time") else None,
             history_length=info.history_length,
-            pending_activities=tuple(_pending(found) for found in described.pending_activities),
+            pending_activities=tuple(
+                [
+                    _pending(found, await self._failure(workflow_id, found))
+                    for found in described.pending_activities
+                ]
+            ),
         )
 
     async def accepted(self, tenant_id: TenantId, transfer_id: TransferId) -> TransferInput | None:
@@ -302,8 +310,24 @@ class TransferGateway:
         handle = self._client.get_workflow_handle_for(TransferWorkflow.run, workflow_id)
         try:
             return await handle.query(TransferWorkflow.stage, rpc_timeout=QUERY_TIMEOUT)
-        except RPCError:
+        except (RPCError, PayloadUnreadable):
             return None
+
+    async def _failure(self, workflow_id: str, found: PendingActivityInfo) -> str | None:
+        """Read why a pending activity's last attempt failed; it may be encrypted."""
+        if not found.HasField("last_failure"):
+            return None
+        code = found.last_failure.application_failure_info.type
+        try:
+            error = await self._converter(workflow_id).decode_failure(found.last_failure)
+            message = error.message if isinstance(error, FailureError) else str(error)
+        except PayloadUnreadable as unreadable:
+            message = str(unreadable)
+        return f"{code}: {message}" if code else message
+
+    def _converter(self, workflow_id: str) -> DataConverter:
+        context = WorkflowSerializationContext(self._client.namespace, workflow_id)
+        return self._client.data_converter.with_context(context)
 
     async def _list(self, query: str) -> AsyncIterator[WorkflowExecution]:
         next_page = b""
@@ -333,9 +357,9 @@ class TransferGateway:
                 timeout=RPC_TIMEOUT,
             )
         started = history.history.events[0].workflow_execution_started_event_attributes
-        decoded: list[Any] = await self._client.data_converter.decode(
-            started.input.payloads, [TransferInput]
-        )
+        converter = self._converter(execution.workflow_id)
+        with temporal_errors():
+            decoded: list[Any] = await converter.decode(started.input.payloads, [TransferInput])
         order: TransferInput = decoded[0]
         return order
 
@@ -348,9 +372,13 @@ def temporal_errors() -> Iterator[None]:
     ------
     TemporalUnavailable
         No answer in time. Other refusals of Temporal pass as they are.
+    PayloadsUnavailable
+        The answer is encrypted, and its key is not here.
     """
     try:
         yield
+    except PayloadUnreadable as error:
+        raise PayloadsUnavailable from error
     except RPCError as error:
         if error.status in _PASSING_FAILURES:
             raise TemporalUnavailable from error
@@ -362,23 +390,18 @@ def _status(described: DescribeWorkflowExecutionResponse) -> str:
     return name.removeprefix("WORKFLOW_EXECUTION_STATUS_")
 
 
-def _pending(found: Any) -> PendingActivity:
+def _pending(found: PendingActivityInfo, last_failure: str | None) -> PendingActivity:
     return PendingActivity(
         name=found.activity_type.name,
         state=PendingActivityState.Name(found.state).removeprefix("PENDING_ACTIVITY_STATE_"),
         attempt=found.attempt,
-        last_failure=_failure(found.last_failure) if found.HasField("last_failure") else None,
+        last_failure=last_failure,
         next_attempt_at=(
             _time(found.next_attempt_schedule_time)
             if found.HasField("next_attempt_schedule_time")
             else None
         ),
     )
-
-
-def _failure(failure: Any) -> str:
-    code: str = failure.application_failure_info.type
-    return f"{code}: {failure.message}" if code else str(failure.message)
 
 
 def _time(timestamp: Any) -> datetime:

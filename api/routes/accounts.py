@@ -198,7 +198,7 @@ async def list_entries(
         Moment | None, Query(alias="from", description="Effective at or after.")
     ] = None,
     to: Annotated[Moment | None, Query(description="Effective before.")] = None,
-    cursor: Annotated[str | None, Query()] = None,
+    cursor: Annotated[str | None, Query(json_schema_extra={"pattern": "^[0-9]{1,18}$"})] = None,
     page_size: PageSize = PAGE_SIZE,
 ) -> Response:
     """Read an account's ledger in the order of recording, newest first."""

@@ -2,7 +2,7 @@
 
 import os
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from api.business_metrics import BusinessMetrics
 from api.context import Context
 from api.problems import problem_response
-from api.responses import answer
+from api.responses import answer, problems
 
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes add up their metrics; read by prometheus_client."""
@@ -21,6 +21,12 @@ _BUSINESS: Final = BusinessMetrics()
 
 router = APIRouter(tags=["service"])
 
+_UNAVAILABLE: Final = int(HTTPStatus.SERVICE_UNAVAILABLE)
+_NOT_READY: Final[dict[int | str, dict[str, Any]]] = {_UNAVAILABLE: problems()[_UNAVAILABLE]}
+_METRICS: Final[dict[int | str, dict[str, Any]]] = {
+    int(HTTPStatus.OK): {"content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
 
 class Health(BaseModel):
     """The process answers."""
@@ -28,13 +34,13 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-@router.get("/healthz")
+@router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
     """Tell that the process is alive; asks no other server."""
     return answer(Health())
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Health, responses=_NOT_READY)
 async def readyz(context: Context) -> Response:
     """Tell whether requests can be served: database at the right revision, Temporal reachable."""
     readiness = await context.readiness()
@@ -48,7 +54,7 @@ async def readyz(context: Context) -> Response:
     return answer(Health())
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(context: Context) -> Response:
     """Give the metrics in the text format of Prometheus.
 

@@ -39,7 +39,9 @@ async def _order_id(
     return StandingOrderId(uuid)
 
 
-async def _before(cursor: Annotated[str | None, Query()] = None) -> datetime | None:
+async def _before(
+    cursor: Annotated[str | None, Query(json_schema_extra={"format": "date-time"})] = None,
+) -> datetime | None:
     if cursor is None:
         return None
     try:

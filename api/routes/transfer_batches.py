@@ -149,6 +149,7 @@ async def list_rows(
 
 @router.get(
     "/{batch}/result",
+    response_class=StreamingResponse,
     responses={
         int(HTTPStatus.OK): {"content": {CSV: {}, NDJSON: {}}, "description": "All rows"},
         **problems(HTTPStatus.NOT_FOUND),

@@ -68,7 +68,7 @@ async def create_transfer(
     return submission_response(submission)
 
 
-@router.get("", response_model=ListView[TransferView], responses=problems())
+@router.get("", response_model=ListView[TransferView], responses=problems(HTTPStatus.NOT_FOUND))
 async def list_transfers(
     *,
     context: Context,

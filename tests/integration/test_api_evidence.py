@@ -148,7 +148,7 @@ async def test_only_the_tenant_and_operators_get_it(
     transfer = await tenant.transfer(source=source["id"], destination=destination["id"], amount=1)
     path = f"/transfers/{transfer['id']}/evidence"
     stranger = await make_tenant(scopes=[Scope.TRANSFERS_READ])
-    operator = await make_tenant(scopes=[Scope.OPERATIONS_READ])
+    operator = await make_tenant(scopes=[Scope.TRANSFERS_READ, Scope.OPERATIONS_READ])
     writer = await make_tenant(tenant.record.tenant_name, scopes=[Scope.TRANSFERS_WRITE])
 
     problem_of(await stranger.call("GET", path), 404, "transfer_not_found")

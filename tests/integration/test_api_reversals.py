@@ -44,6 +44,18 @@ async def test_a_reversal_is_a_new_transfer_linked_both_ways(
     assert await tenant.balance(accounts[0]) == (1_000, 0)
 
 
+async def test_the_request_of_a_transfer_gets_its_first_answer_after_a_reversal_too(
+    tenant: Client, accounts: tuple[Json, Json]
+) -> None:
+    source, destination = accounts
+    asked = {"source": source["id"], "destination": destination["id"], "amount": 600}
+    key = new_key()
+    original = await tenant.transfer(key=key, **asked)
+    assert (await tenant.operate(original, "reversals", amount=100)).status_code == 201
+    assert await tenant.transfer(key=key, **asked) == original
+    assert (await tenant.get(f"/transfers/{original['id']}"))["reversed_amount"] == 100
+
+
 async def test_parts_are_reversed_until_the_whole_is(
     tenant: Client, accounts: tuple[Json, Json]
 ) -> None:

@@ -61,20 +61,25 @@ async def test_what_does_not_exist_is_a_problem_document(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "allowed"),
     [
-        ("DELETE", "/v1/users"),
-        ("PUT", "/v1/transfers"),
-        ("DELETE", "/v1/transfers/x"),
-        ("GET", "/v1/accounts/x/freeze"),
-        ("POST", "/v1/accounts/x/balance"),
-        ("POST", "/healthz"),
+        ("DELETE", "/v1/users", "GET, POST"),
+        ("PUT", "/v1/transfers", "GET, POST"),
+        ("DELETE", "/v1/transfers/x", "GET"),
+        ("PUT", "/v1/accounts/x", "GET, PATCH"),
+        ("POST", "/v1/accounts/x/limits", "DELETE, GET, PUT"),
+        ("OPTIONS", "/v1/accounts/%00%FF/limits", "DELETE, GET, PUT"),
+        ("GET", "/v1/accounts/x/freeze", "POST"),
+        ("POST", "/v1/accounts/x/balance", "GET"),
+        ("POST", "/healthz", "GET"),
     ],
 )
-async def test_a_wrong_method_is_a_problem_document(tenant: Client, method: str, path: str) -> None:
+async def test_a_wrong_method_is_a_problem_document_that_names_the_right_ones(
+    tenant: Client, method: str, path: str, allowed: str
+) -> None:
     response = await tenant.http.request(method, path)
     problem_of(response, 405, "method_not_allowed")
-    assert response.headers["allow"]
+    assert response.headers["allow"] == allowed
 
 
 async def test_every_answer_has_an_id_to_be_asked_about(tenant: Client) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,13 @@ from runtime.temporal import connect
 from tests.support.rules import require_approval
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
-from tests.support.workers import InjectedResting, RunningWorker, WorkerFactory, failing
+from tests.support.workers import (
+    InjectedResting,
+    InjectedSteps,
+    RunningWorker,
+    WorkerFactory,
+    failing,
+)
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
 WAIT_SECONDS = 30.0
@@ -323,3 +330,19 @@ async def _has_failed(wallets: Wallets, code: str) -> bool:
 async def _has_captured(wallets: Wallets, amount_minor: int) -> bool:
     transfer = await wallets.transfer()
     return bool(transfer and transfer.captured_minor == amount_minor)
+
+
+async def test_a_key_that_an_operation_takes_first_promises_no_transfer(
+    worker: WorkerFactory, services: Services, wallets: Wallets
+) -> None:
+    first = await start(await worker(), wallets, capture=CaptureMode.MANUAL)
+    asked = replace(wallets, key=f"{wallets.key}-again")
+
+    async def take_the_key() -> None:
+        order = wallets.operation(Operation.CANCEL, first, key=asked.key)
+        await services.operations.carry_out(order)
+
+    running = await worker(InjectedSteps(services, before={"reserve_funds": take_the_key}))
+    with pytest.raises(IdempotencyKeyReused):
+        await start(running, asked)
+    assert await asked.transfer() is None

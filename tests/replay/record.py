@@ -1,12 +1,15 @@
 """Record the histories that the replay tests hold workflows against.
 
 Run `python -m tests.replay.record` after a change of a workflow that is meant to be a new version.
-Recorded histories stay as they are: workflows with such pasts may run anywhere. Only what has no
-file yet is recorded; `--again NAME` records a scenario anew all the same.
+Recorded histories stay as they are, for ever: workflows with such pasts may run anywhere. Only what
+has no file yet is recorded. `--again NAME` records a scenario anew after a change, as the next
+version beside the ones before: `transfer-fast.json`, `transfer-fast.2.json`, … Each is entered in
+`histories/SHA256SUMS`, and a test holds all files against it.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -44,6 +47,7 @@ from tests.support.workers import (
 from workflows.gateway import OperationRefused
 
 HISTORIES = Path(__file__).parent / "histories"
+CHECKSUMS = "SHA256SUMS"
 # What tells of the machine and is not needed for a replay.
 LEFT_OUT = {"stackTrace", "identity", "binaryChecksum"}
 DURABLE_FAILURES = 3
@@ -306,9 +310,22 @@ async def record(services: Services, client: Client, again: Collection[str] = ()
 
 
 async def write_history(name: str, handle: WorkflowHandle[Any, Any]) -> None:
-    """Keep the history of a workflow that has ended."""
+    """Keep the history of a workflow that has ended, beside earlier versions of it."""
     history = _cleaned((await handle.fetch_history()).to_json_dict())
-    (HISTORIES / f"{name}.json").write_text(json.dumps(history, indent=1) + "\n")
+    keep_history(HISTORIES, name, json.dumps(history, indent=1) + "\n")
+
+
+def keep_history(folder: Path, name: str, text: str) -> Path:
+    """Write the next version of a history, and enter it in the list of all."""
+    path = folder / f"{name}.json"
+    version = 1
+    while path.exists():
+        version += 1
+        path = folder / f"{name}.{version}.json"
+    path.write_text(text)
+    with (folder / CHECKSUMS).open("a") as listed:
+        listed.write(f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n")
+    return path
 
 
 def _cleaned(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Record the histories of batches: `python -m tests.replay.record_batches`; see ``record``."""
+"""Record the histories of batches anew, as further versions of those that are there.
+
+Run `python -m tests.replay.record_batches`; see ``record``.
+"""
 
 import asyncio
 import secrets

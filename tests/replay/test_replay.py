@@ -1,5 +1,7 @@
 """Workflows go through the histories of their earlier runs without a difference."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -26,25 +28,26 @@ from activities.standing_order_contracts import (
     StandingOrdersReport,
     StandingOrderSteps,
 )
+from runtime.temporal import WORKFLOWS
+from tests.replay.record import CHECKSUMS, SCENARIOS, keep_history, path_of
 from tests.replay.record import HISTORIES as FOLDER
-from tests.replay.record import SCENARIOS, path_of
-from workflows.reconciliation import ReconciliationWorkflow
-from workflows.standing_order import (
-    StandingOrderReconciliationWorkflow,
-    StandingOrderWorkflow,
-)
-from workflows.transfer import DURABLE_ATTEMPT_TIMEOUT, TransferWorkflow
-from workflows.transfer_batch import TransferBatchWorkflow
+from workflows.transfer import DURABLE_ATTEMPT_TIMEOUT
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
-WORKFLOWS = (
-    TransferWorkflow,
-    TransferBatchWorkflow,
-    ReconciliationWorkflow,
-    StandingOrderWorkflow,
-    StandingOrderReconciliationWorkflow,
-)
 RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
+
+
+def listed() -> Mapping[str, str]:
+    """Give the checksums of all histories that were ever recorded, by the files' names."""
+    lines = (FOLDER / CHECKSUMS).read_text().splitlines()
+    return {name: checksum for checksum, name in (line.split("  ") for line in lines)}
+
+
+def name_of(kind: type) -> str:
+    """Give the name under which Temporal knows a workflow."""
+    name = workflow._Definition.must_from_class(kind).name  # noqa: SLF001 - it has no public way
+    assert name is not None
+    return name
 
 
 def history(path: Path) -> WorkflowHistory:
@@ -63,6 +66,26 @@ def test_there_are_histories_of_every_way_a_standing_order_can_go() -> None:
         f"standing-order-{name}"
         for name in ("made", "skipped", "found", "terminated", "reconciled")
     } | {"reconciliation"}
+
+
+def test_each_history_that_was_ever_recorded_is_there_as_it_was() -> None:
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in HISTORIES}
+    assert found == listed()
+
+
+def test_each_workflow_that_workers_run_has_histories() -> None:
+    recorded = {
+        history(path).events[0].workflow_execution_started_event_attributes.workflow_type.name
+        for path in HISTORIES
+    }
+    assert {name_of(kind) for kind in WORKFLOWS} == recorded
+
+
+def test_a_history_recorded_again_is_a_further_version(tmp_path: Path) -> None:
+    names = [keep_history(tmp_path, "transfer-fast", text).name for text in ("1", "2", "3")]
+    assert names == ["transfer-fast.json", "transfer-fast.2.json", "transfer-fast.3.json"]
+    assert [(tmp_path / name).read_text() for name in names] == ["1", "2", "3"]
+    assert len((tmp_path / CHECKSUMS).read_text().splitlines()) == len(names)
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -137,6 +160,10 @@ CHANGED = (
     ChangedReconciliation,
     ChangedTransferReconciliation,
 )
+
+
+def test_each_workflow_that_workers_run_is_changed_here() -> None:
+    assert {name_of(kind) for kind in CHANGED} == {name_of(kind) for kind in WORKFLOWS}
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)

@@ -13,9 +13,11 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from migrations.compatibility import FIRST, contracts
 from persistence.database import driver_url
 from persistence.tables import metadata
 from runtime.migrations import alembic_config, downgrade, migrate
+from tests.support.expansion import contractions, read_schema
 from tests.support.postgres import PostgresServer, postgres_server
 
 BASE = "base"
@@ -59,10 +61,17 @@ def walk(database_url: str) -> None:
     CommandError
         The tables' declaration is not what the migrations make.
     AssertionError
-        Something is left behind by a way down.
+        Something is left behind by a way down; or a migration takes something away from older
+        code, and does not say so with ``contract``.
     """
+    scripts = ScriptDirectory.from_config(alembic_config())
     for revision, before in zip(revisions(), [BASE, *revisions()], strict=False):
+        schema = read_schema(database_url)
         migrate(database_url, revision=revision)
+        if revision > FIRST and not contracts(scripts, revision):
+            lost = contractions(schema, read_schema(database_url))
+            if lost:
+                raise AssertionError(f"{revision} takes away what older code needs: {lost}")
         downgrade(database_url, before)
         migrate(database_url, revision=revision)
     command.check(alembic_config(database_url))

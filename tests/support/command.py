@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 COMMAND_SECONDS = 60
-OWN_VARIABLES = ("DATABASE_URL", "TEMPORAL_", "TRANSFERS_", "API_", "OIDC_", "COLUMNS", "LINES")
+OWN_VARIABLES = (
+    "DATABASE_URL",
+    "PAYLOAD_",
+    "TEMPORAL_",
+    "WORKER_",
+    "TRANSFERS_",
+    "API_",
+    "OIDC_",
+    "COLUMNS",
+    "LINES",
+)
 
 
 @dataclass(frozen=True, slots=True)

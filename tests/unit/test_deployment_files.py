@@ -20,6 +20,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 REQUIREMENT_FILES = sorted(path.name for path in (ROOT / "requirements").iterdir())
 
 PASSWORDS = ["LEDGER_DB_PASSWORD", "TEMPORAL_DB_PASSWORD"]
+KEYS = "PAYLOAD_KEYS"
 COMMAND_TIMEOUT_SECONDS = 60
 
 # ${NAME} with what may follow the name: `:-default`, `:?message`. $$ is a dollar of the shell's.
@@ -102,7 +103,8 @@ def committed_files() -> list[Path]:
 
 
 def test_compose_accepts_the_file_once_the_passwords_are_filled_in(tmp_path: Path) -> None:
-    result = compose_config(tmp_path, LEDGER_DB_PASSWORD="l1", TEMPORAL_DB_PASSWORD="t1")
+    secrets = {"LEDGER_DB_PASSWORD": "l1", "TEMPORAL_DB_PASSWORD": "t1", "PAYLOAD_KEYS": "k1:x"}
+    result = compose_config(tmp_path, **secrets)
 
     assert result.returncode == 0, result.stderr
     assert "postgresql://ledger:l1@ledger-db:5432/ledger" in result.stdout
@@ -112,7 +114,7 @@ def test_compose_accepts_the_file_once_the_passwords_are_filled_in(tmp_path: Pat
 def test_compose_refuses_an_empty_password_and_tells_how_to_make_one(
     tmp_path: Path, missing: str
 ) -> None:
-    passwords = dict.fromkeys(PASSWORDS, "secret") | {missing: ""}
+    passwords = dict.fromkeys([*PASSWORDS, "PAYLOAD_KEYS"], "secret") | {missing: ""}
 
     result = compose_config(tmp_path, **passwords)
 
@@ -148,6 +150,18 @@ def test_the_defaults_of_the_compose_file_are_those_of_the_example() -> None:
     assert {match["name"]: match["text"] for match in defaults} == {
         match["name"]: settings[match["name"]] for match in defaults
     }
+
+
+def test_compose_does_not_start_without_keys_for_payloads() -> None:
+    [kind] = {match["kind"] for match in VARIABLE.finditer(COMPOSE) if match["name"] == KEYS}
+
+    assert kind == "?"
+    assert settings_of_example()[KEYS] == ""
+
+
+def test_temporals_ui_gets_payloads_in_clear_from_the_api() -> None:
+    assert 'TEMPORAL_CODEC_ENDPOINT: "${API_URL:-http://127.0.0.1:8080}/codec"' in COMPOSE
+    assert 'TEMPORAL_CODEC_INCLUDE_CREDENTIALS: "true"' in COMPOSE
 
 
 def test_ports_are_published_on_loopback_alone() -> None:
