@@ -38,6 +38,20 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Whether what the process needs is there.
+
+    Parameters
+    ----------
+    pollers
+        Workers that poll for work; ``None`` where Temporal does not answer.
+    """
+
+    is_database_there: bool
+    pollers: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiContext:
     """The services of a process.
 
@@ -75,6 +89,7 @@ class ApiContext:
     evidence: EvidenceDesk
     operator_desk: OperatorDesk
     readiness: Callable[[], Awaitable[Readiness]]
+    dependencies: Callable[[], Awaitable[Dependencies]]
     workflow_url: Callable[[str, str], str | None]
     payloads: PayloadDesk
     codec_sessions: CodecSessions | None

@@ -26,11 +26,18 @@ SELECT stage, count(*) AS transfers,
     ) AS overdue
 FROM transfers WHERE state = 'PROCESSING' GROUP BY stage ORDER BY stage
 """)
+# Every currency that was ever used, at 0 as well: a gauge that is not set again would stay up.
 _HELD: Final = text("""
-SELECT transfer.currency, count(*) AS holds, sum(hold.amount_minor - hold.captured_minor) AS held
-FROM transfers AS transfer JOIN holds AS hold ON hold.transfer_id = transfer.id
-WHERE transfer.state = 'PROCESSING' AND hold.status = 'HELD'
-GROUP BY transfer.currency ORDER BY transfer.currency
+SELECT currency, coalesce(holds, 0) AS holds, coalesce(held, 0) AS held
+FROM (SELECT DISTINCT currency FROM accounts WHERE kind = 'SYSTEM') AS used
+LEFT JOIN (
+    SELECT transfer.currency, count(*) AS holds,
+        sum(hold.amount_minor - hold.captured_minor) AS held
+    FROM transfers AS transfer JOIN holds AS hold ON hold.transfer_id = transfer.id
+    WHERE transfer.state = 'PROCESSING' AND hold.status = 'HELD'
+    GROUP BY transfer.currency
+) AS open USING (currency)
+ORDER BY currency
 """)
 _BATCHES: Final = text("""
 SELECT count(*) AS batches, coalesce(sum(total_rows - succeeded_rows - failed_rows - rejected_rows

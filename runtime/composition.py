@@ -25,6 +25,7 @@ from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.database import Database, DatabaseLimits
+from runtime.dependencies import look_at
 from runtime.issuer import open_issuer
 from runtime.metrics import count_outcome, serve_metrics
 from runtime.migrations import require_current_schema, schema_problem
@@ -242,6 +243,7 @@ async def open_api(
                 control=control,
             ),
             readiness=lambda: _readiness(services.database, client),
+            dependencies=lambda: look_at(services.database, client, task_queue=TASK_QUEUE),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
             payloads=PayloadDesk(client.data_converter.payload_codec),
             codec_sessions=CodecSessions(ring) if (ring := settings.payload_key_ring) else None,
@@ -277,6 +279,8 @@ async def work_until_stopped(settings: Settings) -> None:
         async with _worker(settings, client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
+            structlog.get_logger("worker").info("worker_stopping")
+    structlog.get_logger("worker").info("worker_stopped")
 
 
 def _counted(publish: Callable[[Transfer], None]) -> Callable[[Transfer], None]:

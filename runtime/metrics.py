@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import structlog
 from prometheus_client import (
     PLATFORM_COLLECTOR,
     PROCESS_COLLECTOR,
@@ -11,10 +12,13 @@ from prometheus_client import (
     start_http_server,
 )
 
+from domain.errors import ResolvedByOperator, WorkflowTerminated
 from domain.transfers import Transfer
 from runtime.settings import Settings
 
 NO_CODE: Final = ""
+NOT_BY_RULES: Final = frozenset({ResolvedByOperator.code, WorkflowTerminated.code})
+"""Transfers with these have failed for another reason than a refusal by the rules of business."""
 
 
 class MetricsPlaceTaken(Exception):
@@ -35,7 +39,7 @@ _SECONDS: Final = Histogram(
 
 
 def count_outcome(transfer: Transfer) -> None:
-    """Count a transfer that has come to its end; others are not counted.
+    """Count a transfer that has come to its end, and log one that failed of no rule of business.
 
     Notes
     -----
@@ -49,6 +53,14 @@ def count_outcome(transfer: Transfer) -> None:
     _SECONDS.labels(transfer.type).observe(
         (transfer.completed_at - transfer.created_at).total_seconds()
     )
+    if code in NOT_BY_RULES:
+        structlog.get_logger("transfers").warning(
+            "transfer_failed",
+            tenant_id=str(transfer.tenant_id),
+            transfer_id=str(transfer.id),
+            workflow_id=transfer.workflow_id,
+            code=code,
+        )
 
 
 def serve_metrics(settings: Settings) -> None:

@@ -12,11 +12,17 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from activities.contracts import ReconciliationReport, TransferProgress, TransferSteps
+
+COMPENSATION: Final = TransferSteps.compensate.__name__
 NAMED: Final = ("tenant_id", "transfer_id", "batch_id")
 
 
 class StepContext(ClientInterceptor, Interceptor):
-    """Binds workflow, step, attempt, tenant and transfer to the logs of each activity."""
+    """Binds workflow, step, attempt, tenant and transfer to the logs of each activity.
+
+    Tells of compensations and of what reconciliations have brought to an end, too.
+    """
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
         """Put it before the activity."""
@@ -33,7 +39,24 @@ class _Inbound(ActivityInboundInterceptor):
             attempt=info.attempt,
             **_named(input.args[0] if input.args else None),
         )
-        return await super().execute_activity(input)
+        result = await super().execute_activity(input)
+        _tell(result, info.activity_type)
+        return result
+
+
+def _tell(result: Any, step: str) -> None:
+    """Log what operators would want to know of a step that has done its work."""
+    log = structlog.get_logger("transfers")
+    if isinstance(result, TransferProgress) and step == COMPENSATION:
+        code = result.failure.code if result.failure else None
+        log.info("transfer_compensated", state=result.state, code=code)
+    elif isinstance(result, ReconciliationReport) and (result.resolved or not result.is_complete):
+        log.warning(
+            "reconciled",
+            examined=result.examined,
+            resolved=result.resolved,
+            is_complete=result.is_complete,
+        )
 
 
 def _named(argument: Any) -> dict[str, str]:

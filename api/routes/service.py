@@ -13,11 +13,13 @@ from api.business_metrics import BusinessMetrics
 from api.context import Context
 from api.problems import problem_response
 from api.responses import answer, problems
+from api.stuck_metrics import StuckMetrics
 
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes add up their metrics; read by prometheus_client."""
 
 _BUSINESS: Final = BusinessMetrics()
+_STUCK: Final = StuckMetrics()
 
 router = APIRouter(tags=["service"])
 
@@ -59,9 +61,10 @@ async def metrics(context: Context) -> Response:
     """Give the metrics in the text format of Prometheus.
 
     Of all processes together where several serve the API, else of this one. What is under way
-    comes from the database, and is a few seconds old.
+    comes from the database, and is a few seconds old; what is stuck, half a minute.
     """
-    await _BUSINESS.refresh(context.figures)
+    _STUCK.refresh(context.stuck)
+    await _BUSINESS.refresh(context.figures, context.dependencies)
     registry = REGISTRY
     if MULTIPROCESS_VARIABLE in os.environ:
         registry = CollectorRegistry()
