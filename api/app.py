@@ -23,6 +23,7 @@ from api.routes import (
     audit_log,
     codec,
     evidence,
+    ledger_proofs,
     operators,
     service,
     standing_orders,
@@ -118,6 +119,7 @@ def create_app(
         api_keys,
         evidence,
         operators,
+        ledger_proofs,
         service,
     ):
         app.include_router(module.router)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
@@ -24,6 +25,8 @@ from services.balances import BalanceService
 from services.batches import BatchService
 from services.figures import FigureService
 from services.ledger import LedgerService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.limits import LimitService
 from services.stuck import StuckService
 from services.transactions import TransactionService
@@ -57,6 +60,8 @@ class ApiContext:
 
     Parameters
     ----------
+    checkpoint_key
+        Signs the checkpoints that the API gives, where the service has a key.
     readiness
         Looks at the servers that the process needs.
     workflow_url
@@ -88,6 +93,9 @@ class ApiContext:
     stuck: StuckService
     evidence: EvidenceDesk
     operator_desk: OperatorDesk
+    seals: SealService
+    proofs: LedgerProofService
+    checkpoint_key: Ed25519PrivateKey | None
     readiness: Callable[[], Awaitable[Readiness]]
     dependencies: Callable[[], Awaitable[Dependencies]]
     workflow_url: Callable[[str, str], str | None]

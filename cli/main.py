@@ -12,6 +12,7 @@ from cli import (
     approvals,
     audit,
     batches,
+    checkpoints,
     demo,
     dev,
     evidence,
@@ -131,6 +132,7 @@ def make_app() -> typer.Typer:
     for name, panel, group in (
         ("keys", _SERVERS, keys.app),
         ("versions", _SERVERS, versions.app),
+        ("checkpoints", _SERVERS, checkpoints.app),
         ("users", _CLIENTS, users.app),
         ("accounts", _CLIENTS, accounts.app),
         ("approvals", _CLIENTS, approvals.app),

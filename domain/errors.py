@@ -717,3 +717,12 @@ class Overloaded(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("Too much is asked for just now; send the same request again in a moment.")
+
+
+class NothingSealed(NotFound):
+    """There is no seal yet that a checkpoint could be about."""
+
+    code = "nothing_sealed"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing is sealed yet: a seal is made within seconds of a posting.")

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from domain.audit import AuditRecord
 from domain.ids import AccountId, ApiKeyId, HoldId
 from domain.ledger import LedgerEntry
+from domain.ledger_seals import SealedEntry
 from domain.operations import OperationRecord
 from domain.transfers import HoldStatus, Transfer, TransferEvent
 
@@ -114,8 +114,7 @@ class Evidence:
     more
         Names of the lists that have more rows than are here.
     chain_proof
-        How the transfer's entries are sealed in the ledger's hash chain; ``None`` where they are
-        not.
+        By which seal of the ledger's hash chain each entry is covered.
     """
 
     tenant_name: str
@@ -131,4 +130,4 @@ class Evidence:
     accounts: Mapping[AccountId, AccountNote]
     key_names: Mapping[ApiKeyId, str]
     more: Sequence[str]
-    chain_proof: Mapping[str, Any] | None = None
+    chain_proof: Sequence[SealedEntry]

@@ -195,3 +195,11 @@ EVIDENCE_PDFS_AT_ONCE: Final = 2
 
 EVIDENCE_PDF_SECONDS_MAXIMUM: Final = 60
 """How long that may take: many times what the longest does."""
+SEAL_ENTRIES_MAXIMUM: Final = 10_000
+"""Entries that one seal covers: a transaction of a few tenths of a second that locks nothing."""
+
+SEAL_SEGMENT_ENTRIES_MAXIMUM: Final = 1_000
+"""Entries of one account in one seal, so that a proof reads pages of a known size."""
+
+PROOF_VIOLATIONS_MAXIMUM: Final = 1_000
+"""Violations that a proof names; what is over is counted."""

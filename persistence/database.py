@@ -29,6 +29,9 @@ from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
+from persistence.proofs import ProofRepository
+from persistence.reconciliation import ReconciliationRepository
+from persistence.seals import SealRepository
 from persistence.standing_orders import StandingOrderRepository
 from persistence.stuck import StuckRepository
 from persistence.transfers import TransferRepository
@@ -93,6 +96,9 @@ class UnitOfWork:
         self.figures = FigureRepository(connection)
         self.stuck = StuckRepository(connection)
         self.evidence = EvidenceRepository(connection)
+        self.seals = SealRepository(connection)
+        self.proofs = ProofRepository(connection)
+        self.reconciliation = ReconciliationRepository(connection)
         self._connection = connection
 
     async def now(self) -> datetime:

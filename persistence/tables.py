@@ -35,6 +35,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 
 from domain.audit import ActorKind
+from domain.ledger_seals import RECORD_BYTES
 from domain.limits import (
     AMOUNT_MAXIMUM_MINOR,
     APPROVAL_SECONDS_MAXIMUM,
@@ -889,4 +890,87 @@ audit_log: Final = Table(
     CheckConstraint("jsonb_typeof(details) = 'object'", name="audit_log_details_object"),
     Index("audit_log_of_tenant", "tenant_id", "id"),
     Index("audit_log_of_subject", "subject_type", "subject_id", "id"),
+)
+
+ledger_seals: Final = Table(
+    "ledger_seals",
+    metadata,
+    Column("number", BigInteger, nullable=False, autoincrement=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("segments", Integer, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False, comment="entries of this and all before"),
+    _time("sealed_at", nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("number", name="ledger_seals_pkey"),
+    UniqueConstraint("previous_hash", name="ledger_seals_previous"),
+    CheckConstraint("number >= 1", name="ledger_seals_number_positive"),
+    CheckConstraint(
+        "segments >= 1 AND entries >= segments AND position >= entries",
+        name="ledger_seals_counted",
+    ),
+    CheckConstraint(
+        "octet_length(previous_hash) = 32 AND octet_length(root) = 32 AND octet_length(hash) = 32",
+        name="ledger_seals_hash_length",
+    ),
+)
+
+ledger_seal_segments: Final = Table(
+    "ledger_seal_segments",
+    metadata,
+    Column("seal_number", BigInteger, nullable=False),
+    Column("account_id", Uuid, nullable=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column(
+        "records",
+        LargeBinary,
+        nullable=False,
+        comment="of each entry its id, its digest, its transfer's digest",
+    ),
+    Column("digest", LargeBinary, nullable=False),
+    # No two segments of an account begin alike: sealing twice at once is refused.
+    PrimaryKeyConstraint("account_id", "first_sequence", name="ledger_seal_segments_pkey"),
+    UniqueConstraint("seal_number", "account_id", name="ledger_seal_segments_of_seal"),
+    ForeignKeyConstraint(
+        ["seal_number"],
+        ["ledger_seals.number"],
+        name="ledger_seal_segments_seal",
+        deferrable=True,
+        initially="DEFERRED",
+    ),
+    CheckConstraint(
+        "first_sequence >= 1 AND last_sequence >= first_sequence"
+        f" AND octet_length(records) = {RECORD_BYTES} * (last_sequence - first_sequence + 1)",
+        name="ledger_seal_segments_records",
+    ),
+    CheckConstraint("octet_length(digest) = 32", name="ledger_seal_segments_digest_length"),
+)
+
+ledger_proofs: Final = Table(
+    "ledger_proofs",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("position", Text, nullable=True, comment="null: at the beginning"),
+    _time("pass_began_at", nullable=False),
+    Column("examined", BigInteger, nullable=False, server_default=text("0")),
+    _time("advanced_at", nullable=False),
+    _time("completed_at", nullable=True),
+    Column("completed_examined", BigInteger, nullable=True),
+    Column("remaining", BigInteger, nullable=True, comment="entries left unsealed"),
+    PrimaryKeyConstraint("name", name="ledger_proofs_pkey"),
+)
+
+ledger_violations: Final = Table(
+    "ledger_violations",
+    metadata,
+    Column("proof", Text, nullable=False),
+    Column("invariant", SmallInteger, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    _time("first_seen_at", nullable=False),
+    _time("last_seen_at", nullable=False),
+    _time("resolved_at", nullable=True),
+    PrimaryKeyConstraint("proof", "invariant", "subject", name="ledger_violations_pkey"),
 )

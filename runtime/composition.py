@@ -25,6 +25,7 @@ from api.transfer_operations import TransferOperations
 from domain.errors import DatabaseUnavailable
 from domain.transfers import Transfer
 from persistence.database import Database, DatabaseLimits
+from runtime.checkpoint_keys import read_checkpoint_key
 from runtime.dependencies import look_at
 from runtime.issuer import open_issuer
 from runtime.metrics import count_outcome, serve_metrics
@@ -55,6 +56,8 @@ from services.evidence import EvidenceService
 from services.figures import FigureService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.limits import LimitService
 from services.operations import OperationService
 from services.operator_actions import OperatorActionService
@@ -97,6 +100,8 @@ class Services:
     batches: BatchService
     batch_posting: BatchPostingService
     figures: FigureService
+    seals: SealService
+    proofs: LedgerProofService
 
 
 def make_services(
@@ -139,6 +144,8 @@ def make_services(
         batches=BatchService(database),
         batch_posting=BatchPostingService(database),
         figures=FigureService(database),
+        seals=SealService(database),
+        proofs=LedgerProofService(database),
     )
 
 
@@ -242,6 +249,9 @@ async def open_api(
                 gateway=gateway,
                 control=control,
             ),
+            seals=services.seals,
+            proofs=services.proofs,
+            checkpoint_key=read_checkpoint_key(settings.checkpoint_key_file),
             readiness=lambda: _readiness(services.database, client),
             dependencies=lambda: look_at(services.database, client, task_queue=TASK_QUEUE),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
@@ -320,6 +330,7 @@ def _worker(
         standing_order_runs=services.standing_order_runs,
         batches=services.batches,
         batch_posting=services.batch_posting,
+        database=services.database,
         gateway=gateway,
         deployment=deployment_of(settings),
     )

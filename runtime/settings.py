@@ -112,6 +112,10 @@ class Settings(BaseSettings):
     run_worker_in_api: bool = Field(
         default=True, description="run a worker in the API's process: the fast path needs it"
     )
+    checkpoint_key_file: Path | None = Field(
+        default=None,
+        description="private key that the API's checkpoints are signed with: a file of mode 0600",
+    )
     log_level: str = "INFO"
     otlp_endpoint: str | None = Field(
         default=None, description="collector of traces over HTTP: http://host:4318; none by default"

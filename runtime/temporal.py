@@ -33,20 +33,28 @@ from temporalio.worker import (
 )
 
 from activities.batches import BatchActivities
+from activities.ledger import LedgerCareActivities
 from activities.reconciliation import ReconciliationActivities
 from activities.resting import RestingActivities
 from activities.standing_orders import StandingOrderActivities
 from activities.transfers import TransferActivities
 from domain.errors import TemporalUnavailable
+from persistence.database import Database
 from runtime.temporal_access import TemporalAccess
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
+from services.idle_workflows import IdleWorkflowService
+from services.ledger_proofs import LedgerProofService
+from services.ledger_seals import SealService
 from services.operations import OperationService
+from services.orphan_holds import OrphanHoldService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
 from services.transactions import TransactionService
 from workflows.batch_gateway import BatchGateway
+from workflows.cancelling import WorkflowCanceller
 from workflows.gateway import TransferGateway
+from workflows.ledger_care import LedgerCareWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 from workflows.standing_order import (
@@ -81,6 +89,7 @@ WORKFLOWS: Final[Sequence[type]] = (
     TransferWorkflow,
     TransferBatchWorkflow,
     ReconciliationWorkflow,
+    LedgerCareWorkflow,
     StandingOrderWorkflow,
     StandingOrderReconciliationWorkflow,
 )
@@ -88,6 +97,8 @@ WORKFLOWS: Final[Sequence[type]] = (
 
 RECONCILIATION_ID: Final = "reconcile-transfers"
 RECONCILIATION_INTERVAL: Final = timedelta(seconds=10)
+LEDGER_CARE_ID: Final = "care-for-ledger"
+LEDGER_CARE_INTERVAL: Final = timedelta(seconds=10)
 STANDING_ORDER_RECONCILIATION_ID: Final = "reconcile-standing-orders"
 STANDING_ORDER_RECONCILIATION_INTERVAL: Final = timedelta(seconds=30)
 
@@ -158,6 +169,7 @@ def make_worker(
     standing_order_runs: StandingOrderRunService,
     batches: BatchService,
     batch_posting: BatchPostingService,
+    database: Database,
     gateway: TransferGateway,
     task_queue: str = TASK_QUEUE,
     workflow_runner: WorkflowRunner | None = None,
@@ -191,6 +203,19 @@ def make_worker(
         open_workflow_ids=gateway.open_workflow_ids,
         start_batch=BatchGateway(client, task_queue=task_queue).start,
     )
+    care = LedgerCareActivities(
+        seals=SealService(database),
+        proofs=LedgerProofService(database),
+        orphan_holds=OrphanHoldService(database),
+        idle_workflows=IdleWorkflowService(
+            database,
+            transactions,
+            closed_status=gateway.closed_status,
+            open_workflow_ids=gateway.open_workflow_ids,
+            open_batch_workflow_ids=gateway.open_batch_workflow_ids,
+            cancel=WorkflowCanceller(client).cancel,
+        ),
+    )
     return Worker(
         client,
         task_queue=task_queue,
@@ -206,6 +231,9 @@ def make_worker(
             batch_steps.post_batch_chunks,
             batch_steps.stop_batch,
             reconciliation.resolve_abandoned_transfers,
+            care.seal_ledger,
+            care.resolve_leftovers,
+            care.prove_ledger_slices,
             orders.prepare_standing_order_run,
             orders.settle_standing_order_run,
             orders.reconcile_standing_orders,
@@ -290,6 +318,7 @@ async def ensure_reconciliation(client: Client, *, task_queue: str = TASK_QUEUE)
     """Create the schedules of the reconciliations, unless they are there."""
     for schedule_id, workflow, interval in (
         (RECONCILIATION_ID, ReconciliationWorkflow.run, RECONCILIATION_INTERVAL),
+        (LEDGER_CARE_ID, LedgerCareWorkflow.run, LEDGER_CARE_INTERVAL),
         (
             STANDING_ORDER_RECONCILIATION_ID,
             StandingOrderReconciliationWorkflow.run,

@@ -1,10 +1,14 @@
 """The proof of the invariants, put together for a command or a test."""
 
+from collections.abc import Sequence
+
+from persistence.seal_proof import SealProofReader
 from persistence.verification import Violation
 from runtime.composition import open_services
 from runtime.settings import Settings
 from runtime.temporal import TASK_QUEUE, connect_to
 from runtime.temporal_access import TemporalAccess
+from services.seal_verification import KnownSeal, SealProof, SealProver
 from services.verification import (
     Check,
     VerificationReport,
@@ -12,7 +16,16 @@ from services.verification import (
 )
 from workflows.gateway import TransferGateway
 
-__all__ = ["Check", "VerificationReport", "Violation", "verify", "verify_by"]
+__all__ = [
+    "Check",
+    "KnownSeal",
+    "SealProof",
+    "VerificationReport",
+    "Violation",
+    "verify",
+    "verify_by",
+    "verify_seals",
+]
 
 
 async def verify_by(settings: Settings) -> VerificationReport:
@@ -49,3 +62,17 @@ async def _verify(database_url: str, access: TemporalAccess) -> VerificationRepo
             open_batch_workflow_ids=gateway.open_batch_workflow_ids,
         )
         return await verification.verify()
+
+
+async def verify_seals(database_url: str, known: Sequence[KnownSeal]) -> SealProof:
+    """Prove the seals alone, against what checkpoints know of them.
+
+    Raises
+    ------
+    StaleSchemaError
+        The database is at another revision than this code.
+    DatabaseUnavailable
+        It cannot be reached; nothing was proved.
+    """
+    async with open_services(database_url) as services, services.database.snapshot() as snapshot:
+        return await SealProver(SealProofReader(snapshot), known).prove()

@@ -82,8 +82,7 @@ async def _evidence(unit_of_work: UnitOfWork, transfer: Transfer, *, tenant_name
         accounts=await unit_of_work.evidence.accounts(_accounts_of(transfer)),
         key_names=await unit_of_work.evidence.key_names([key for key in keys if key is not None]),
         more=more,
-        # Filled in by whoever seals the ledger: how each entry is proved by its chain.
-        chain_proof=None,
+        chain_proof=await unit_of_work.seals.covering(transfer.tenant_id, transfer.id),
     )
 
 

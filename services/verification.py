@@ -1,4 +1,4 @@
-"""The seven invariants, proved."""
+"""The seven invariants and the seals, proved."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,8 +12,10 @@ from domain.errors import BatchNotFound
 from domain.ids import BatchId, TenantId
 from domain.transfers import Transfer
 from persistence.database import Database
+from persistence.seal_proof import SealProofReader
 from persistence.verification import PROVED_IN_SQL, Violation, prove
 from services.batches import BatchService
+from services.seal_verification import KnownSeal, SealProof, SealProver
 from services.transactions import TransactionService
 from services.workflow_census import ClosedStatus, OpenWorkflowIds, WorkflowCensus
 
@@ -62,14 +64,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """The proofs of all invariants."""
+    """The proofs of all invariants, and of the seals."""
 
     checks: tuple[Check, ...]
+    seals: SealProof
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing is off."""
-        return not any(check.violations for check in self.checks)
+        return not (self.seals.violations or any(check.violations for check in self.checks))
 
 
 class VerificationService:
@@ -100,8 +103,13 @@ class VerificationService:
         self._closed_status = closed_status
         self._open_workflow_ids = open_workflow_ids
 
-    async def verify(self) -> VerificationReport:
-        """Prove all invariants; the database's in one snapshot.
+    async def verify(self, known: Sequence[KnownSeal] = ()) -> VerificationReport:
+        """Prove all invariants and the seals; what the database has in one snapshot.
+
+        Parameters
+        ----------
+        known
+            Seals of checkpoints, which the chain must still have.
 
         Raises
         ------
@@ -113,8 +121,9 @@ class VerificationService:
             for invariant in PROVED_IN_SQL:
                 proof = await prove(snapshot, invariant)
                 checks.append(_check(invariant, proof.examined, proof.violations))
+            seals = await SealProver(SealProofReader(snapshot), known).prove()
         checks.append(await self._workflows())
-        return VerificationReport(tuple(checks))
+        return VerificationReport(tuple(checks), seals)
 
     async def _workflows(self) -> Check:
         examined = 0

@@ -3,13 +3,13 @@
 import asyncio
 from contextlib import suppress
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.common import WorkflowIDReusePolicy as ReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.contracts import BatchKey
+from activities.contracts import BatchKey, BatchProgress
 from domain.batches import TransferBatch
 from workflows.gateway import RPC_TIMEOUT, temporal_errors
 from workflows.search_attributes import BATCH_ID, TENANT_ID
@@ -51,14 +51,18 @@ class BatchGateway:
 
     async def wait(self, batch: TransferBatch, *, seconds: float) -> None:
         """Wait for the end of a batch's workflow, for so long at most."""
-        handle = self._client.get_workflow_handle_for(TransferBatchWorkflow.run, batch.workflow_id)
+        handle: WorkflowHandle[TransferBatchWorkflow, BatchProgress] = (
+            self._client.get_workflow_handle(batch.workflow_id, result_type=BatchProgress)
+        )
         with suppress(TimeoutError, WorkflowFailureError), temporal_errors():
             async with asyncio.timeout(seconds):
                 await handle.result()
 
     async def cancel(self, batch: TransferBatch) -> None:
         """Tell a batch's workflow that it is to stop; one that has ended needs not know."""
-        handle = self._client.get_workflow_handle_for(TransferBatchWorkflow.run, batch.workflow_id)
+        handle: WorkflowHandle[TransferBatchWorkflow, BatchProgress] = (
+            self._client.get_workflow_handle(batch.workflow_id, result_type=BatchProgress)
+        )
         try:
             with temporal_errors():
                 await handle.signal(TransferBatchWorkflow.cancel, rpc_timeout=RPC_TIMEOUT)

@@ -201,7 +201,9 @@ class TransferGateway:
         TemporalUnavailable
             No answer; the operation may still happen. The same key finds out.
         """
-        handle = self._client.get_workflow_handle_for(TransferWorkflow.run, workflow_id)
+        handle: WorkflowHandle[TransferWorkflow, TransferProgress] = (
+            self._client.get_workflow_handle(workflow_id, result_type=TransferProgress)
+        )
         seconds = max(wait_seconds, ACCEPTANCE_SECONDS)
         try:
             # The SDK begins its own time-out anew with each of its calls.
@@ -307,7 +309,9 @@ class TransferGateway:
             raise
 
     async def _stage(self, workflow_id: str) -> str | None:
-        handle = self._client.get_workflow_handle_for(TransferWorkflow.run, workflow_id)
+        handle: WorkflowHandle[TransferWorkflow, TransferProgress] = (
+            self._client.get_workflow_handle(workflow_id, result_type=TransferProgress)
+        )
         try:
             return await handle.query(TransferWorkflow.stage, rpc_timeout=QUERY_TIMEOUT)
         except (RPCError, PayloadUnreadable):

@@ -244,9 +244,19 @@ class PdfEvidence(PdfSheet):
 
     def _proof(self) -> None:
         """Set how the entries are sealed, and what is left out of this document."""
-        proof = self._document["chain_proof"]
-        rows = [(name, _text(value)) for name, value in (proof or {}).items()]
-        self._table("Chain proof", (("What", 1.5), ("Value", 5.0)), rows)
+        self._table(
+            "Chain proof",
+            (("Entry", 3.4), ("Seal", 0.8), ("Sealed at (UTC)", 2.0), ("Hash of the seal", 5.8)),
+            [
+                (
+                    each["entry_id"],
+                    "not yet" if each["seal_number"] is None else str(each["seal_number"]),
+                    NOTHING if each["sealed_at"] is None else _time(each["sealed_at"]),
+                    each["seal_hash"] or NOTHING,
+                )
+                for each in self._document["chain_proof"]
+            ],
+        )
         if self._document["more"]:
             left_out = ", ".join(self._document["more"])
             self._table("Not whole", (("Lists with more rows than are here", 1.0),), [(left_out,)])

@@ -1,7 +1,6 @@
 """An evidence document as JSON; the PDF is made from the same."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -10,6 +9,7 @@ from api.audit_schemas import AuditRecordView
 from api.schemas import EntryView, EventView, TransferView
 from domain.evidence import Evidence, HistoryRecord, HoldRecord, KeyClaim, TemporalEvidence
 from domain.ids import ApiKeyId
+from domain.ledger_seals import SealedEntry
 from domain.operations import Operation, OperationRecord
 from domain.transfers import HoldStatus
 
@@ -128,6 +128,29 @@ class WorkflowEvidenceView(BaseModel):
     is_complete: bool
 
 
+class SealedEntryView(BaseModel):
+    """Which seal covers an entry; `transfers verify` and a checkpoint prove the seal."""
+
+    entry_id: UUID
+    account_id: UUID
+    sequence: int
+    seal_number: int | None = Field(description="Null where it is not sealed yet.")
+    sealed_at: datetime | None
+    seal_hash: str | None = Field(description="SHA-256 of the seal, as hexadecimal digits.")
+
+    @staticmethod
+    def of(sealed: SealedEntry) -> "SealedEntryView":
+        """Show which seal covers an entry."""
+        return SealedEntryView(
+            entry_id=sealed.entry_id,
+            account_id=sealed.account_id,
+            sequence=sealed.sequence,
+            seal_number=sealed.seal_number,
+            sealed_at=sealed.sealed_at,
+            seal_hash=None if sealed.seal_hash is None else sealed.seal_hash.hex(),
+        )
+
+
 class EvidenceView(BaseModel):
     """All that is on record of a transfer, of one moment of the database."""
 
@@ -145,8 +168,8 @@ class EvidenceView(BaseModel):
     reversals: list[TransferView]
     audit: list[AuditRecordView] = Field(description="Oldest first.")
     workflow: WorkflowEvidenceView
-    chain_proof: dict[str, Any] | None = Field(
-        description="How the entries are sealed in the hash chain; null where they are not."
+    chain_proof: list[SealedEntryView] = Field(
+        description="By which seal of the ledger's hash chain each entry is covered."
     )
     more: list[str] = Field(description="Names of lists that have more than is shown here.")
 
@@ -181,7 +204,7 @@ class EvidenceView(BaseModel):
                 history=[HistoryView.of(record) for record in workflow.records],
                 is_complete=workflow.is_complete,
             ),
-            chain_proof=None if evidence.chain_proof is None else dict(evidence.chain_proof),
+            chain_proof=[SealedEntryView.of(sealed) for sealed in evidence.chain_proof],
             more=list(evidence.more),
         )
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from api.business_metrics import BusinessMetrics
 from api.context import Context
+from api.ledger_metrics import LedgerMetrics
 from api.problems import problem_response
 from api.responses import answer, problems
 from api.stuck_metrics import StuckMetrics
@@ -20,6 +21,7 @@ MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUSINESS: Final = BusinessMetrics()
 _STUCK: Final = StuckMetrics()
+_LEDGER: Final = LedgerMetrics()
 
 router = APIRouter(tags=["service"])
 
@@ -60,11 +62,13 @@ async def readyz(context: Context) -> Response:
 async def metrics(context: Context) -> Response:
     """Give the metrics in the text format of Prometheus.
 
-    Of all processes together where several serve the API, else of this one. What is under way
-    comes from the database, and is a few seconds old; what is stuck, half a minute.
+    Of all processes together where several serve the API, else of this one. What is under way and
+    what is known of the ledger comes from the database, and is a few seconds old; what is stuck,
+    half a minute.
     """
     _STUCK.refresh(context.stuck)
     await _BUSINESS.refresh(context.figures, context.dependencies)
+    await _LEDGER.refresh(context.proofs)
     registry = REGISTRY
     if MULTIPROCESS_VARIABLE in os.environ:
         registry = CollectorRegistry()

@@ -7,12 +7,14 @@ import pypdf
 import pytest
 
 from domain.access import Scope
+from runtime.composition import Services
 from tests.support.api import Client, Json, new_key, problem_of
 from tests.support.batches import post_batch
 from tests.support.command import Command
 from tests.support.stack import Stack
 from tests.support.stuck import FAILURE, REASON, broken_posting, done, promised, until_stuck
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -67,7 +69,8 @@ async def test_a_document_tells_of_request_operations_money_and_attempts(
     assert found["workflow"]["status"] == "COMPLETED"
     steps = {each["step"] for each in found["workflow"]["history"]}
     assert {"reserve_funds", "carry_out_operation", "capture"} <= steps
-    assert (found["chain_proof"], found["more"]) == (None, [])
+    assert {each["entry_id"] for each in found["chain_proof"]} == {each["id"] for each in entries}
+    assert found["more"] == []
     back = await evidence(tenant, found["reversals"][0])
     assert back["reversal_of"]["id"] == held["id"]
 
@@ -170,3 +173,25 @@ async def test_the_command_writes_it(
     await transfers.printed("evidence", transfer["id"], "--format", "pdf", "--output", file)
     assert file.read_bytes().startswith(b"%PDF-")
     assert "transfer_not_found" in await transfers.refused("evidence", source["id"])
+
+
+async def test_each_entry_names_the_seal_that_covers_it(
+    services: Services, tenant: Client, accounts: tuple[Json, Json]
+) -> None:
+    source, destination = accounts
+    transfer = await tenant.transfer(source=source["id"], destination=destination["id"], amount=1)
+
+    async def is_sealed() -> bool:
+        await services.seals.seal(seconds=5)
+        proof = (await evidence(tenant, transfer))["chain_proof"]
+        return all(each["seal_number"] for each in proof)
+
+    await until(is_sealed)
+
+    proof = (await evidence(tenant, transfer))["chain_proof"]
+    assert len(proof) == 2
+    newest = await services.seals.newest()
+    assert newest is not None
+    for each in proof:
+        assert each["seal_number"] <= newest.content.number
+        assert len(bytes.fromhex(each["seal_hash"])) == 32

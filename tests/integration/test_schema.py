@@ -275,6 +275,20 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "account_usage_pkey": ("account_usage", {"day": "2026-01-01"}),
     "account_usage_limits": ("account_usage", {"account_id": BOB}),
     "account_usage_not_negative": ("account_usage", {"used_minor": -1}),
+    "ledger_seals_pkey": ("ledger_seals", {"number": 1}),
+    "ledger_seals_previous": ("ledger_seals", {"previous_hash": bytes(32)}),
+    "ledger_seals_number_positive": ("ledger_seals", {"number": 0}),
+    "ledger_seals_counted": ("ledger_seals", {"position": 0}),
+    "ledger_seals_hash_length": ("ledger_seals", {"root": b"short"}),
+    "ledger_seal_segments_pkey": ("ledger_seal_segments", {"account_id": ALICE}),
+    "ledger_seal_segments_of_seal": (
+        "ledger_seal_segments",
+        {"account_id": ALICE, "first_sequence": 2, "last_sequence": 2},
+    ),
+    "ledger_seal_segments_records": ("ledger_seal_segments", {"last_sequence": 2}),
+    "ledger_seal_segments_digest_length": ("ledger_seal_segments", {"digest": b"short"}),
+    "ledger_proofs_pkey": ("ledger_proofs", {"name": "accounts"}),
+    "ledger_violations_pkey": ("ledger_violations", {"subject": "account a"}),
 }
 FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [
     ("api_keys_identity", "api_keys", {"secret_hash": None}),
@@ -337,6 +351,8 @@ IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accoun
     "standing_orders_of_tenant",
     # The database alone gives a record its number.
     "audit_log_pkey",
+    # Judged at commit: the seal is written behind its segments.
+    "ledger_seal_segments_seal",
 }
 
 
@@ -368,6 +384,12 @@ CHANGES_OF_HISTORY = [
         "TRUNCATE {} CASCADE",
     )
 ] + [
+    ("UPDATE ledger_seals SET hash = hash", "ledger_seals_append_only"),
+    ("DELETE FROM ledger_seals", "ledger_seals_append_only"),
+    ("TRUNCATE ledger_seals CASCADE", "ledger_seals_append_only"),
+    ("UPDATE ledger_seal_segments SET digest = digest", "ledger_seal_segments_append_only"),
+    ("DELETE FROM ledger_seal_segments", "ledger_seal_segments_append_only"),
+    ("TRUNCATE ledger_seal_segments", "ledger_seal_segments_append_only"),
     ("UPDATE transfers SET description = 'x' WHERE state = 'SUCCESS'", "transfers_final"),
     ("DELETE FROM transfers WHERE state = 'PROCESSING'", "transfers_kept"),
     ("DELETE FROM transfers", "transfers_kept"),

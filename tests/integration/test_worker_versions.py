@@ -68,6 +68,7 @@ class Deployment:
         services = self.services
         return make_worker(
             client,
+            database=services.database,
             transactions=services.transactions,
             operations=services.operations,
             standing_orders=services.standing_orders,

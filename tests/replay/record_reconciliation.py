@@ -24,6 +24,7 @@ async def record(services: Services, client: Client) -> None:
         standing_order_runs=services.standing_order_runs,
         batches=services.batches,
         batch_posting=services.batch_posting,
+        database=services.database,
         gateway=TransferGateway(client, task_queue=TASK_QUEUE),
         task_queue=TASK_QUEUE,
     )

@@ -21,6 +21,12 @@ from activities.contracts import (
     TransferProgress,
     TransferSteps,
 )
+from activities.ledger_contracts import (
+    LedgerCareReport,
+    ProofResult,
+    ResolutionResult,
+    SealingResult,
+)
 from activities.standing_order_contracts import (
     RunOutcome,
     StandingOrderKey,
@@ -65,7 +71,7 @@ def test_there_are_histories_of_every_way_a_standing_order_can_go() -> None:
     assert {path.stem for path in HISTORIES} >= {
         f"standing-order-{name}"
         for name in ("made", "skipped", "found", "terminated", "reconciled")
-    } | {"reconciliation"}
+    } | {"reconciliation", "ledger-care"}
 
 
 def test_each_history_that_was_ever_recorded_is_there_as_it_was() -> None:
@@ -140,6 +146,17 @@ class ChangedTransferReconciliation:
         return ReconciliationReport(0, 0)
 
 
+@workflow.defn(name="LedgerCareWorkflow")
+class ChangedLedgerCare:
+    """One that does nothing."""
+
+    @workflow.run
+    async def run(self) -> LedgerCareReport:
+        return LedgerCareReport(
+            SealingResult(0, 0, 0), ResolutionResult(0, 0, 0), ProofResult(0, 0)
+        )
+
+
 @workflow.defn(name="TransferBatchWorkflow")
 class ChangedBatch:
     """One that stops a batch before anything of it is posted."""
@@ -159,6 +176,7 @@ CHANGED = (
     ChangedStandingOrder,
     ChangedReconciliation,
     ChangedTransferReconciliation,
+    ChangedLedgerCare,
 )
 
 

@@ -231,6 +231,48 @@ def _change() -> Row:
     }
 
 
+SEALED_AT = "2026-01-02T00:00:00Z"
+
+
+def _seal(seal_number: int, previous: bytes, digest: bytes) -> Row:
+    return {
+        "number": seal_number,
+        "previous_hash": previous,
+        "root": DIGEST,
+        "segments": 1,
+        "entries": 1,
+        "position": seal_number,
+        "sealed_at": SEALED_AT,
+        "hash": digest,
+    }
+
+
+def _segment(seal_number: int, account_id: UUID) -> Row:
+    return {
+        "seal_number": seal_number,
+        "account_id": account_id,
+        "first_sequence": 1,
+        "last_sequence": 1,
+        "records": bytes(80),
+        "digest": DIGEST,
+    }
+
+
+def _proof(name: str) -> Row:
+    return {"name": name, "pass_began_at": NOW, "advanced_at": NOW}
+
+
+def _violation(subject: str) -> Row:
+    return {
+        "proof": "accounts",
+        "invariant": 2,
+        "subject": subject,
+        "message": "is off",
+        "first_seen_at": NOW,
+        "last_seen_at": NOW,
+    }
+
+
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
 
 # A deposit of 100 to Alice that is done, and 40 held for Bob.
@@ -325,6 +367,10 @@ LEDGER: list[tuple[str, Row]] = [
     ),
     ("api_keys", _rotated_key(UUID(int=7), secret=3, previous=4)),
     ("audit_log", _change()),
+    ("ledger_seals", _seal(1, bytes(32), DIGEST)),
+    ("ledger_seal_segments", _segment(1, ALICE)),
+    ("ledger_proofs", _proof("accounts")),
+    ("ledger_violations", _violation("account a")),
 ]
 ENTRIES: list[Row] = [
     entry(ALICES_ENTRY, ALICE, 1),
@@ -360,6 +406,10 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "account_limits": {"account_id": BOB, "tenant_id": TENANT, "per_day_minor": 10},
     "account_usage": _usage("2026-01-02"),
     "audit_log": _change(),
+    "ledger_seals": _seal(2, DIGEST, b"\x02" * 32),
+    "ledger_seal_segments": _segment(1, SETTLEMENT),
+    "ledger_proofs": _proof("entries"),
+    "ledger_violations": _violation("account b"),
 }
 
 

@@ -7,7 +7,9 @@ from domain.ids import TenantId
 from persistence.tables import metadata
 
 TABLES = tuple(
-    table.name for table in metadata.sorted_tables if table.name not in {"tenants", "api_keys"}
+    table.name
+    for table in metadata.sorted_tables
+    if "tenant_id" in table.columns and table.name != "api_keys"
 )
 TABLE = """
 SELECT {name}, count(*), md5(coalesce(string_agg(row::text, '' ORDER BY row::text), ''))

@@ -16,6 +16,7 @@ COMMANDS = (
 SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {
     "keys": ("create", "list", "rotate", "limit", "revoke"),
+    "checkpoints": ("keygen", "export", "verify"),
     "users": ("create", "list"),
     "accounts": ("create", "list", "statement", "freeze", "unfreeze", "close"),
     "approvals": ("list",),
