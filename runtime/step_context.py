@@ -24,6 +24,10 @@ class StepContext(ClientInterceptor, Interceptor):
     Tells of compensations and of what reconciliations have brought to an end, too.
     """
 
+    def __init__(self) -> None:
+        # The SDK would say the same in its messages.
+        activity.logger.activity_info_on_message = False
+
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
         """Put it before the activity."""
         return _Inbound(next)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry import trace
@@ -119,7 +120,7 @@ async def tracing(settings: Settings, part: str) -> AsyncIterator[Sequence[Inter
     trace.set_tracer_provider(provider)
     statements = PsycopgInstrumentor()
     statements.instrument(tracer_provider=provider)
-    structlog.get_logger("tracing").info("tracing", endpoint=endpoint)
+    structlog.get_logger("tracing").info("tracing", collector=urlsplit(endpoint).hostname)
     try:
         yield (TracingInterceptor(),)
     finally:

@@ -20,7 +20,7 @@ TRACES_PATH: Final = "/v1/traces"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span as it was received."""
+    """A span as it was received; its message is all that its error and its events say."""
 
     service: str
     trace_id: str
@@ -28,6 +28,8 @@ class Span:
     parent_id: str
     name: str
     attributes: dict[str, Any]
+    is_error: bool
+    message: str
 
 
 @dataclass(slots=True)
@@ -66,6 +68,14 @@ class Collector:
                         parent_id=span.parent_span_id.hex(),
                         name=span.name,
                         attributes={each.key: each.value for each in span.attributes},
+                        is_error=span.status.code == span.status.STATUS_CODE_ERROR,
+                        message=span.status.message
+                        + "".join(
+                            each.value.string_value
+                            for event in span.events
+                            for each in event.attributes
+                            if each.key != "exception.type"
+                        ),
                     )
                     for span in scope.spans
                 ]

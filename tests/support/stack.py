@@ -34,8 +34,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIterator[Stack]:
-    """Start an API and a worker on a migrated database, and stop them afterwards."""
+async def running_stack(
+    database_url: str, temporal: TemporalServer, **variables: str
+) -> AsyncIterator[Stack]:
+    """Start an API and a worker on a migrated database, and stop them afterwards.
+
+    Further environment variables are given to both.
+    """
     port = free_port()
     api_url = f"http://{LOOPBACK}:{port}"
     environment = {
@@ -48,6 +53,7 @@ async def running_stack(database_url: str, temporal: TemporalServer) -> AsyncIte
         "API_HOST": LOOPBACK,
         "API_PORT": str(port),
         **({"TEMPORAL_UI_URL": temporal.ui_url} if temporal.ui_url else {}),
+        **variables,
     }
     with throwaway_data_dir() as folder:
         logs = folder / "logs"
