@@ -11,7 +11,7 @@ PYTHON := python3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test fuzz previous berka bench bench-quick check format lock clean
+.PHONY: help setup demo run test chaos fuzz previous screenshots berka bench bench-quick check format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,13 @@ fuzz: $(STAMP) ## Search TIMES (20) times as long for what breaks the API or the
 
 previous: $(STAMP) ## Let an older version (OLD=REF) pass transfers on the newest schema
 	$(BIN)/python -m tests.support.previous_version --old $(OLD) $(PREVIOUS_ARGS)
+
+screenshots: $(STAMP) ## Take pictures of every page of the console into docs/console (needs Chromium)
+	$(BIN)/python -m tests.support.screenshots docs/console
+
+chaos: $(STAMP) ## Break everything at random for DURATION=300 seconds and prove the ledger (SEED=...)
+	$(BIN)/python -m tests.chaos --json chaos-report.json \
+		$(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED))
 
 berka: $(STAMP) ## Import all 9,021 rows of the Berka data and compare every balance
 	BERKA=all $(BIN)/pytest tests/e2e/test_berka.py $(PYTEST_ARGS)

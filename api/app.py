@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api.admission import Admission, AdmissionLimits
 from api.auth import ISSUER_SCHEME
 from api.codec_door import CodecDoor
+from api.console.app import add_console
 from api.context import ApiContext
 from api.middleware import BodyLimit, Observation
 from api.openapi import correct_description
@@ -124,6 +125,7 @@ def create_app(
     ):
         app.include_router(module.router)
     correct_description(app)
+    add_console(app)
     app.add_middleware(BodyLimit)
     # Only the observation is further out: refusals are counted, and have an id to be asked about.
     app.add_middleware(Admission, limits=limits)

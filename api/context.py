@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, Request
 
 from api.batch_intake import BatchIntake
+from api.console.desk import ConsoleDesk
 from api.evidence.desk import EvidenceDesk
 from api.operator_desk import OperatorDesk
 from api.payload_desk import CodecSessions, PayloadDesk
@@ -90,6 +91,7 @@ class ApiContext:
     figures: FigureService
     batches: BatchService
     batch_intake: BatchIntake
+    console: ConsoleDesk
     stuck: StuckService
     evidence: EvidenceDesk
     operator_desk: OperatorDesk

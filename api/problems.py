@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from structlog.contextvars import get_contextvars
 
@@ -172,6 +173,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(OperationRefused, _on_operation_refused)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
 async def _on_domain_error(_request: Request, error: Exception) -> Response:
@@ -270,6 +272,13 @@ def _methods_of(request: Request) -> list[str]:
         for method in METHODS
         if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
     ]
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    """End a request whose client left while it sent the body; nobody reads the answer."""
+    return problem_response(
+        HTTPStatus.BAD_REQUEST, "body_incomplete", "The connection ended within the body."
+    )
 
 
 def unexpected_response() -> Response:

@@ -14,11 +14,12 @@ from domain.audit import Actor
 from domain.errors import (
     DatabaseUnavailable,
     IdempotencyKeyReused,
+    NotReversible,
     TemporalUnavailable,
     TransferNotFound,
     WorkflowTerminated,
 )
-from domain.ids import ApiKeyId, TenantId, TransferId
+from domain.ids import ApiKeyId, TenantId, TransferId, workflow_id
 from domain.states import Step, TransferStage
 from domain.transfers import (
     CaptureMode,
@@ -31,7 +32,11 @@ from domain.transfers import (
 )
 from services.outcomes import OutcomeBoard
 from services.transactions import TransactionService
-from services.transfer_requests import PreparedTransfer, TransferRequestService
+from services.transfer_requests import (
+    PreparedTransfer,
+    TransferRequestService,
+    reversal_fingerprint,
+)
 from workflows.gateway import StartedTransfer, TransferGateway, WorkflowClosed
 
 HANDOVER_SECONDS: Final = 1.5
@@ -131,10 +136,30 @@ class TransferIntake:
         DatabaseUnavailable, TemporalUnavailable
             Nothing is half-done; the same request later gives the one outcome.
         """
-        prepared = await self._requests.prepare_reversal(
-            tenant_id, request, requested_by=requested_by, actor=actor
-        )
+        try:
+            prepared = await self._requests.prepare_reversal(
+                tenant_id, request, requested_by=requested_by, actor=actor
+            )
+        except NotReversible:
+            taken_in = await self._taken_in(tenant_id, request)
+            if taken_in is None:
+                raise
+            prepared = taken_in
         return await self._carry_out(prepared, wait_seconds)
+
+    async def _taken_in(
+        self, tenant_id: TenantId, request: ReversalRequest
+    ) -> PreparedTransfer | None:
+        """Find a reversal that was accepted with this key and is not on record yet.
+
+        Notes
+        -----
+        It will have its outcome, so that a repeat is not refused for what others did meanwhile.
+        """
+        known = await self._gateway.known_order(workflow_id(tenant_id, request.idempotency_key))
+        if known is None or known.fingerprint != reversal_fingerprint(request).hex():
+            return None
+        return PreparedTransfer(order_of(known), None)
 
     async def _carry_out(self, prepared: PreparedTransfer, wait_seconds: float) -> Submission:
         order, earlier = prepared.order, prepared.earlier
@@ -153,13 +178,16 @@ class TransferIntake:
                 except WorkflowClosed:
                     recorded = await self._recorded_after_close(order)
                     if recorded is not None:
-                        return _submission(order, recorded)
+                        return _submission(order, await self._as_answered(recorded))
+                    order = await self._as_promised(order)
                     started = await self._gateway.start(input_of(order), again=True)
                 if started.is_in_process:
                     await asyncio.wait([handed_over], timeout=min(HANDOVER_SECONDS, patience))
                     patience -= HANDOVER_SECONDS
             transfer = await self._outcome(order, started, handed_over, patience)
-        return _submission(order, transfer if wait_seconds else _promise(transfer))
+        if not wait_seconds:
+            return _submission(order, _promise(transfer))
+        return _submission(order, await self._as_answered(transfer))
 
     async def find(self, tenant_id: TenantId, transfer_id: TransferId) -> Transfer:
         """Read a transfer, also one that is accepted and not yet recorded.
@@ -186,6 +214,13 @@ class TransferIntake:
         return await self._transactions.compensate(
             recorded.tenant_id, recorded.id, Failure.of(WorkflowTerminated(status or "CLOSED"))
         )
+
+    async def _as_promised(self, order: TransferOrder) -> TransferOrder:
+        """Give an order the id that was promised with its key before its workflow was ended."""
+        known = await self._gateway.known_order(order.workflow_id)
+        if known is None or known.fingerprint != order.fingerprint.hex():
+            return order
+        return replace(order, id=TransferId(known.transfer_id))
 
     async def _outcome(
         self,
@@ -239,9 +274,14 @@ class TransferIntake:
             await asyncio.sleep(REST_PAUSE_SECONDS)
 
     async def _as_answered(self, transfer: Transfer) -> Transfer:
-        """Show a transfer as its first answer did: not reversed, and a hold as it was reserved."""
+        """Show a transfer as every answer does: not reversed, and a hold as it was reserved.
+
+        Also to whoever waits for the first answer: the hold may have ended before that is seen.
+        """
         if transfer.capture is not CaptureMode.MANUAL:
             return replace(transfer, reversed_minor=0)
+        if transfer.updated_at == transfer.created_at:
+            return transfer
         events = await self._transactions.events(transfer.tenant_id, transfer.id)
         reserved = next((e for e in events if e.stage is TransferStage.RESERVED), None)
         return transfer if reserved is None else _as_reserved(transfer, reserved, events)

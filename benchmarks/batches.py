@@ -95,7 +95,7 @@ async def measure_batches(
     seconds
         Of each measurement of pgbench.
     grown_transfers
-        What the tables are filled to for the second part; 0 leaves it out.
+        What the tables are filled to, where they hold less, for the second part; 0 leaves it out.
     """
     tpcb = await Pgbench.tpcb(bench)
     rates: list[float] = []
@@ -133,10 +133,11 @@ async def measure_batches(
     await reference()
     runs = [await run(contention) for contention in CONTENTIONS]
     runs.append(await run(Contention.DISTINCT, in_flight=IN_FLIGHT))
-    missing = grown_transfers - await _count(bench)
-    if grown_transfers and missing > 0:
-        report(f"filling the tables to {grown_transfers:,} transfers")
-        await fill_ledger(bench, missing)
+    if grown_transfers:
+        missing = grown_transfers - await _count(bench)
+        if missing > 0:
+            report(f"filling the tables to {grown_transfers:,} transfers")
+            await fill_ledger(bench, missing)
         runs += [await run(contention) for contention in GROWN_CONTENTIONS]
     return BatchResults(rates, runs, _memory(bench), idle)
 

@@ -76,6 +76,7 @@ def _welcome(info: StackInfo, option: str) -> None:
     }
     for name, url in places.items():
         print_line(f"  {name:<20}{url}")
+    print_line(f"\n  Log in to the console with the key {info.operator_key}")
     console.print("\nMake a user over HTTP, in another terminal:\n")
     print_line(
         f"  curl -sS {info.api_url}/v1/users"

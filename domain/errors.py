@@ -130,6 +130,15 @@ class BatchNotFound(NotFound):
         super().__init__(f"No batch {reference!r}.")
 
 
+class TenantNotFound(NotFound):
+    """No such tenant, or not one that the caller may look at."""
+
+    code = "tenant_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No tenant {reference!r}.")
+
+
 class ApiKeyNotFound(NotFound):
     """No such API key."""
 
@@ -599,6 +608,15 @@ class Unauthenticated(DomainError):
     """No API key was sent, or one that is not valid."""
 
     code = "unauthenticated"
+
+
+class SessionEnded(Unauthenticated):
+    """A session of the console was ended, or its time is over."""
+
+    code = "session_ended"
+
+    def __init__(self) -> None:
+        super().__init__("Your session has ended. Log in again.")
 
 
 class ScopeMissing(DomainError):

@@ -1,6 +1,7 @@
 """Identifiers. Ids are UUIDs, version 7 where this service makes them, so that they sort by age."""
 
 import re
+from datetime import datetime
 from typing import Final, NewType
 from uuid import UUID
 
@@ -16,6 +17,8 @@ StandingOrderId = NewType("StandingOrderId", UUID)
 BatchId = NewType("BatchId", UUID)
 
 BATCH_PREFIX: Final = "batch/"
+_TIMELESS_BITS: Final = 80
+"""Bits of a UUID of version 7 behind its time, which is in milliseconds."""
 
 _CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -28,6 +31,11 @@ def parse_uuid(text: str) -> UUID | None:
     Stricter than ``uuid.UUID``, which also takes braces, URNs and missing hyphens.
     """
     return UUID(text) if _CANONICAL_UUID.fullmatch(text) else None
+
+
+def first_id_since(moment: datetime) -> UUID:
+    """Give the lowest UUID of version 7 that can be made at a time or later."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << _TIMELESS_BITS)
 
 
 def workflow_id(tenant_id: TenantId, idempotency_key: str) -> str:

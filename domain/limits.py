@@ -157,6 +157,21 @@ STANDING_ORDER_CATCH_UP_DAYS: Final = 366
 
 NEXT_RUNS_MAXIMUM: Final = 10
 
+CONSOLE_SESSION_IDLE_SECONDS: Final = 30 * 60
+"""How long a session of the console lasts after its last use; live updates are no use."""
+
+CONSOLE_SESSION_SECONDS_MAXIMUM: Final = 12 * 3600
+"""How long a session of the console lasts at most, however much it is used."""
+
+CONSOLE_SESSION_USE_SECONDS: Final = 60
+"""How exactly the last use of a session is kept: so often is it written at most."""
+
+OVERVIEW_TRANSFERS_MAXIMUM: Final = 200_000
+"""Transfers that one overview is made of, the newest: some tenths of a second of one core."""
+
+BALANCE_POINTS_MAXIMUM: Final = 200
+"""Points of the chart of an account's balance."""
+
 STUCK_IDLE_SECONDS: Final = 5
 """What has changed more recently is not looked at when stuck transfers are searched for."""
 

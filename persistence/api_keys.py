@@ -104,6 +104,11 @@ class ApiKeyRepository:
         result = await self._connection.execute(statement)
         return [_api_key(row) for row in result.mappings()]
 
+    async def all_tenants(self) -> list[Tenant]:
+        """Read all tenants, by their names."""
+        result = await self._connection.execute(select(tenants).order_by(tenants.c.name))
+        return [Tenant(TenantId(row["id"]), row["name"]) for row in result.mappings()]
+
     async def lock(self, key_id: UUID) -> ApiKey | None:
         """Read a key and lock it until the transaction ends."""
         result = await self._connection.execute(
@@ -162,6 +167,11 @@ def _keys() -> Select[Any]:
     return select(api_keys, tenants.c.name.label("tenant_name")).join(
         tenants, tenants.c.id == api_keys.c.tenant_id
     )
+
+
+def api_key_from(row: RowMapping) -> ApiKey:
+    """Read a key from a row of its table with its tenant's name."""
+    return _api_key(row)
 
 
 def _api_key(row: RowMapping) -> ApiKey:

@@ -21,14 +21,17 @@ from persistence.audit import AuditRepository
 from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
+from persistence.console_sessions import ConsoleSessionRepository
 from persistence.direct import DirectStatements
 from persistence.evidence import EvidenceRepository
 from persistence.figures import FigureRepository
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
+from persistence.labels import LabelRepository
 from persistence.ledger import LedgerRepository
 from persistence.limits import LimitRepository
 from persistence.operations import OperationRepository
+from persistence.overview import OverviewRepository
 from persistence.proofs import ProofRepository
 from persistence.reconciliation import ReconciliationRepository
 from persistence.seals import SealRepository
@@ -94,6 +97,9 @@ class UnitOfWork:
         self.batches = BatchRepository(connection)
         self.audit = AuditRepository(connection)
         self.figures = FigureRepository(connection)
+        self.console_sessions = ConsoleSessionRepository(connection)
+        self.labels = LabelRepository(connection)
+        self.overview = OverviewRepository(connection)
         self.stuck = StuckRepository(connection)
         self.evidence = EvidenceRepository(connection)
         self.seals = SealRepository(connection)

@@ -37,6 +37,25 @@ class OpenHold:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedHold:
+    """A hold as it is recorded, whatever became of it.
+
+    Parameters
+    ----------
+    captured_minor
+        What manual captures took from it.
+    """
+
+    account_id: AccountId
+    amount_minor: int
+    captured_minor: int
+    currency: str
+    status: HoldStatus
+    created_at: datetime
+    closed_at: datetime | None
+
+
 class HoldRepository:
     """Rows of ``holds``."""
 
@@ -76,6 +95,24 @@ class HoldRepository:
                 AccountId(row["account_id"]),
                 row["amount_minor"] - row["captured_minor"],
                 row["created_at"],
+            )
+            for row in result.mappings()
+        ]
+
+    async def of_transfer(self, transfer_id: TransferId) -> list[RecordedHold]:
+        """Read all holds of a transfer, closed ones too, oldest first."""
+        result = await self._connection.execute(
+            select(holds).where(holds.c.transfer_id == transfer_id).order_by(holds.c.id)
+        )
+        return [
+            RecordedHold(
+                account_id=AccountId(row["account_id"]),
+                amount_minor=row["amount_minor"],
+                captured_minor=row["captured_minor"],
+                currency=row["currency"],
+                status=HoldStatus(row["status"]),
+                created_at=row["created_at"],
+                closed_at=row["closed_at"],
             )
             for row in result.mappings()
         ]

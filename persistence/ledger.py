@@ -107,6 +107,20 @@ class LedgerRepository:
         )
         return [entry_from(row) for row in result.mappings()]
 
+    async def at_sequences(
+        self, account_id: AccountId, sequences: Sequence[int]
+    ) -> list[LedgerEntry]:
+        """Read the entries of an account that have certain sequences, in their order."""
+        result = await self._connection.execute(
+            select(ledger_entries)
+            .where(
+                ledger_entries.c.account_id == account_id,
+                ledger_entries.c.sequence.in_(sequences),
+            )
+            .order_by(ledger_entries.c.sequence)
+        )
+        return [entry_from(row) for row in result.mappings()]
+
     async def posted_as_of(self, account_id: AccountId, as_of: datetime) -> int:
         """Sum the entries of an account that are effective at or before a time, in minor units."""
         signed = case(

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from domain.errors import LedgerRuleViolated
-from domain.ids import AccountId, ApiKeyId, BatchId, TenantId, TransferId
+from domain.ids import AccountId, ApiKeyId, BatchId, TenantId, TransferId, first_id_since
 from domain.money import Money
 from domain.states import ProcessState, Step, TransferStage, require_transition, state_of
 from domain.transfers import (
@@ -40,6 +40,13 @@ from domain.transfers import (
 )
 from persistence.tables import transfer_events, transfer_legs, transfers
 
+RECORDED_LATE: Final = timedelta(days=7)
+"""How long a transfer may be accepted, and so have its id, before it is recorded: as long as the
+database may be away."""
+
+CLOCKS_APART: Final = timedelta(hours=1)
+"""How far the clock that draws an id may be ahead of the database's."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransferFilter:
@@ -51,6 +58,10 @@ class TransferFilter:
         Inclusive.
     created_to
         Exclusive.
+    amount_from_minor, amount_to_minor
+        Both inclusive, in minor units.
+    metadata
+        What a transfer's own metadata holds at least.
     """
 
     state: ProcessState | None = None
@@ -60,6 +71,10 @@ class TransferFilter:
     idempotency_key: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    currency: str | None = None
+    amount_from_minor: int | None = None
+    amount_to_minor: int | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,8 @@ class Approval:
 
 # Written out: a prepared statement could not use the partial index else.
 _IS_PROCESSING: Final = literal_column("transfers.state") == literal_column("'PROCESSING'")
+
+_HAS_METADATA: Final = literal_column("transfers.metadata <> '{}'::jsonb", Boolean)
 
 # The statements of every transfer are built once: building one costs more than running it.
 _OF_TENANT: Final = transfers.c.tenant_id == bindparam("tenant", type_=Uuid)
@@ -281,10 +298,7 @@ class TransferRepository:
             conditions.append(transfers.c.type == wanted.type.value)
         if wanted.idempotency_key is not None:
             conditions.append(transfers.c.idempotency_key == wanted.idempotency_key)
-        if wanted.created_from is not None:
-            conditions.append(transfers.c.created_at >= wanted.created_from)
-        if wanted.created_to is not None:
-            conditions.append(transfers.c.created_at < wanted.created_to)
+        conditions += [*_times(wanted), *_bounds(wanted)]
         if after is not None:
             conditions.append(transfers.c.id < after)
         statement = _newest(select(transfers).where(*conditions), transfers.c, limit)
@@ -389,6 +403,35 @@ class TransferRepository:
             )
             found[row["transfer_id"]] = (*found.get(row["transfer_id"], ()), leg)
         return found
+
+
+def _times(wanted: TransferFilter) -> list[ColumnElement[bool]]:
+    """Give the conditions on the time, and on the ids, which the tenant's index has in order."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.created_from is not None:
+        earliest = first_id_since(wanted.created_from - RECORDED_LATE)
+        conditions += [
+            transfers.c.created_at >= wanted.created_from,
+            transfers.c.id >= earliest,
+        ]
+    if wanted.created_to is not None:
+        latest = first_id_since(wanted.created_to + CLOCKS_APART)
+        conditions += [transfers.c.created_at < wanted.created_to, transfers.c.id < latest]
+    return conditions
+
+
+def _bounds(wanted: TransferFilter) -> list[ColumnElement[bool]]:
+    """Give the conditions on what a transfer moves and says of itself."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.currency is not None:
+        conditions.append(transfers.c.currency == wanted.currency)
+    if wanted.amount_from_minor is not None:
+        conditions.append(transfers.c.amount_minor >= wanted.amount_from_minor)
+    if wanted.amount_to_minor is not None:
+        conditions.append(transfers.c.amount_minor <= wanted.amount_to_minor)
+    if wanted.metadata is not None:
+        conditions += [transfers.c.metadata.contains(dict(wanted.metadata)), _HAS_METADATA]
+    return conditions
 
 
 def _newest(

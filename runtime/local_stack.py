@@ -50,9 +50,9 @@ CODEC_PATH = "/codec"
 Bootstrap = Callable[[str], Awaitable[BootstrapKeys]]
 
 
-def console_url(temporal_ui_url: str, namespace: str) -> str:
+def console_url(api_url: str) -> str:
     """Say where an operator sees the transfers of a stack."""
-    return f"{temporal_ui_url}/namespaces/{namespace}/workflows"
+    return f"{api_url}/console"
 
 
 class LocalStack:
@@ -163,7 +163,7 @@ class LocalStack:
         await _together(*(self._start(part) for part in self._command_parts(api_url, environment)))
         self._info = StackInfo(
             api_url=api_url,
-            console_url=console_url(temporal.ui_url, temporal.namespace),
+            console_url=console_url(api_url),
             temporal_ui_url=temporal.ui_url,
             temporal_address=temporal.address,
             temporal_namespace=temporal.namespace,

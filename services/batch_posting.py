@@ -220,15 +220,14 @@ class BatchPostingService:
         lookahead: "_Lookahead",
     ) -> TransferBatch:
         batch = locked.batch
-        decision = await self._decision(statements, batch, chunk.rows)
         text = ChunkText(batch, locked.moment)
+        # An atomic batch is decided as a whole before anything of it is written.
+        size = len(chunk.rows) if batch.is_atomic else BLOCK_ROWS
+        decision, decided = await self._begin(statements, batch, chunk.rows, text, size)
 
         def decide(rows: Sequence[PreparedRow]) -> BlockText:
             return text.of(decision.take(rows))
 
-        # An atomic batch is decided as a whole before anything of it is written.
-        size = len(chunk.rows) if batch.is_atomic else BLOCK_ROWS
-        decided = await asyncio.to_thread(decide, chunk.rows[:size])
         if batch.is_atomic and not all(
             outcome.status is RowStatus.SUCCEEDED for outcome in decision.outcomes
         ):
@@ -246,31 +245,46 @@ class BatchPostingService:
         await statements.settle_rows(batch.id, decision.outcomes)
         return await _advance(statements, batch, chunk.last, decision.outcomes)
 
-    async def _decision(
-        self, statements: BatchStatements, batch: TransferBatch, rows: Sequence[PreparedRow]
-    ) -> ChunkDecision:
-        """Lock what the rows move and take their keys."""
+    async def _begin(
+        self,
+        statements: BatchStatements,
+        batch: TransferBatch,
+        rows: Sequence[PreparedRow],
+        text: ChunkText,
+        size: int,
+    ) -> tuple[ChunkDecision, BlockText]:
+        """Lock what the rows move, take their keys, and decide the first block meanwhile.
+
+        Notes
+        -----
+        While PostgreSQL takes the keys, the block is decided as if all were free, as they are for
+        all but a repeat. Where one was taken, it is decided anew.
+        """
         orders = [prepared.order for prepared in rows if prepared.order is not None]
         sides = {order.source_account_id for order in orders} | {
             order.destination_account_id for order in orders
         }
         balances = await statements.lock_balances(batch.tenant_id, sides)
-        bounds = TransferBounds(
-            await statements.bounds.rules(batch.tenant_id),
-            await statements.bounds.usages({order.source_account_id for order in orders}),
-        )
-        claimed = await statements.claim_keys(
-            batch.tenant_id,
-            {
-                order.idempotency_key: order.fingerprint
-                for order in orders
-                if bounds.missing_approval(order.money) is None
-            },
-            operation=CREATE_TRANSFER,
+        rules = await statements.bounds.rules(batch.tenant_id)
+        usages = await statements.bounds.usages({order.source_account_id for order in orders})
+
+        bounds = TransferBounds(rules, usages)
+        wanted = {
+            order.idempotency_key: order.fingerprint
+            for order in orders
+            if bounds.missing_approval(order.money) is None
+        }
+        decision = ChunkDecision(dict(balances), set(wanted), {}, bounds)
+        claimed, decided = await asyncio.gather(
+            statements.claim_keys(batch.tenant_id, wanted, operation=CREATE_TRANSFER),
+            asyncio.to_thread(lambda: text.of(decision.take(rows[:size]))),
         )
         taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
-        earlier = await statements.transfers_of_keys(batch.tenant_id, taken) if taken else {}
-        return ChunkDecision(balances, claimed, earlier, bounds)
+        if taken:
+            earlier = await statements.transfers_of_keys(batch.tenant_id, taken)
+            decision = ChunkDecision(balances, claimed, earlier, TransferBounds(rules, usages))
+            decided = await asyncio.to_thread(lambda: text.of(decision.take(rows[:size])))
+        return decision, decided
 
     async def _settle_waiting(
         self, statements: BatchStatements, batch: TransferBatch

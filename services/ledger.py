@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from domain.accounts import Account
 from domain.ids import AccountId, EntryId, TenantId, TransferId
 from domain.ledger import EntryDirection, LedgerEntry
+from domain.limits import BALANCE_POINTS_MAXIMUM
 from domain.pages import Page
 from domain.states import Step, TransferStage
 from domain.transfers import HoldStatus, Leg, Transfer
@@ -149,3 +151,28 @@ class LedgerService:
                 account_id, wanted, after=after, limit=limit + 1
             )
         return Page.of(found, limit, lambda entry: str(entry.sequence))
+
+    async def balance_history(
+        self, account: Account, *, entries: int | None = None
+    ) -> list[LedgerEntry]:
+        """Read entries of an account that show its balance over time, oldest first.
+
+        Parameters
+        ----------
+        entries
+            How many of the newest entries to look at; all where left out.
+
+        Notes
+        -----
+        At most ``BALANCE_POINTS_MAXIMUM`` of them, evenly spread by their sequence and each found
+        by it, so that an account with a million entries is read as fast as one with a few.
+        """
+        last = account.balance.last_sequence
+        first = max(1, last - entries + 1) if entries is not None else 1
+        count = min(last - first + 1, BALANCE_POINTS_MAXIMUM)
+        if count < 1:
+            return []
+        gaps = max(1, count - 1)
+        sequences = sorted({first + (last - first) * number // gaps for number in range(count)})
+        async with self._database.reading() as unit_of_work:
+            return await unit_of_work.ledger.at_sequences(account.id, sequences)

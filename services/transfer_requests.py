@@ -135,14 +135,7 @@ class TransferRequestService:
             )
         if original is None:
             raise TransferNotFound(str(request.transfer_id))
-        fingerprint = digest(
-            {
-                "reversal_of": str(request.transfer_id),
-                "amount_minor": None if request.amount_minor is None else str(request.amount_minor),
-                "reason": request.reason,
-                "metadata": request.metadata,
-            }
-        )
+        fingerprint = reversal_fingerprint(request)
         earlier = None
         if is_key_taken:
             earlier = await self._earlier(tenant_id, request.idempotency_key, fingerprint)
@@ -197,6 +190,18 @@ class TransferRequestService:
         if earlier is None:
             raise IdempotencyKeyReused(key)
         return earlier
+
+
+def reversal_fingerprint(request: ReversalRequest) -> bytes:
+    """Digest what a reversal was asked with, so that a repeat can be told from another request."""
+    return digest(
+        {
+            "reversal_of": str(request.transfer_id),
+            "amount_minor": None if request.amount_minor is None else str(request.amount_minor),
+            "reason": request.reason,
+            "metadata": request.metadata,
+        }
+    )
 
 
 def _terms(request: TransferRequest, legs: tuple[Leg, ...]) -> TransferTerms:

@@ -226,6 +226,9 @@ class TransferGateway:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise WorkflowClosed from error
+            if error.status is RPCStatusCode.FAILED_PRECONDITION:
+                # Its task has failed or timed out a few times, as where workers die: another comes.
+                raise TemporalUnavailable from error
             raise
         return True
 
@@ -271,6 +274,15 @@ class TransferGateway:
         async for execution in self._list(query):
             return await self._input(execution)
         return None
+
+    async def known_order(self, workflow_id: str) -> TransferInput | None:
+        """Read the order that Temporal accepted under an id, also of a workflow that has ended."""
+        try:
+            return await self.order_of(workflow_id)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
 
     async def order_of(self, workflow_id: str) -> TransferInput:
         """Read the order that a workflow was started with."""

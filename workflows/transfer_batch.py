@@ -22,6 +22,9 @@ STEP_TIMEOUT: Final = timedelta(minutes=5)
 HEARTBEAT_TIMEOUT: Final = timedelta(seconds=15)
 """After this long without a posted chunk, another worker goes on: longer than any chunk takes."""
 
+STOP_TIMEOUT: Final = timedelta(seconds=20)
+"""After this, another worker stops the batch: longer than its few statements may take."""
+
 RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5)
 )
@@ -104,7 +107,7 @@ class TransferBatchWorkflow:
         return await workflow.execute_activity_method(
             BatchSteps.stop_batch,
             StopInput(self._batch, FailureDetails(cancelled.code, cancelled.message)),
-            start_to_close_timeout=STEP_TIMEOUT,
+            start_to_close_timeout=STOP_TIMEOUT,
             retry_policy=RETRIES,
         )
 

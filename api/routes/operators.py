@@ -4,7 +4,7 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -47,12 +47,15 @@ async def _stuck_cursor(cursor: Annotated[str | None, Query()] = None) -> StuckP
         raise bad_cursor() from None
 
 
+StuckCursor: TypeAlias = Annotated[StuckPosition | None, Depends(_stuck_cursor)]
+
+
 @router.get("/stuck", response_model=StuckListView, responses=problems())
 async def list_stuck(
     *,
     context: Context,
     _principal: OperationsReader,
-    cursor: Annotated[StuckPosition | None, Depends(_stuck_cursor)],
+    cursor: StuckCursor,
     tenant: Annotated[UUID | None, Query(description="Only of this tenant.")] = None,
     kind: Annotated[StuckKind | None, Query()] = None,
     cause: Annotated[StuckCause | None, Query()] = None,
@@ -74,7 +77,7 @@ async def list_stuck(
     return answer(
         StuckListView(
             data=[_view(context, item) for item in page.items],
-            next_cursor=None if position is None else _cursor_of(position),
+            next_cursor=None if position is None else cursor_of(position),
             is_complete=page.is_complete,
         )
     )
@@ -161,6 +164,7 @@ def _view(context: ApiContext, found: Judgement) -> StuckView:
     return StuckView.of(found, url)
 
 
-def _cursor_of(position: StuckPosition) -> str:
+def cursor_of(position: StuckPosition) -> str:
+    """Give the cursor of what comes behind a position of the list."""
     parts = (position.since.isoformat(), str(position.amount_minor), str(position.id))
     return urlsafe_b64encode(_SEPARATOR.join(parts).encode()).decode()

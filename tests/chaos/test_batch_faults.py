@@ -3,7 +3,7 @@
 import pytest
 
 from domain.limits import BATCH_CHUNK_ROWS
-from tests.chaos.test_faults import COMING_BACK_SECONDS, Site, running_site
+from tests.chaos.site import COMING_BACK_SECONDS, Site, running_site
 from tests.support.api import Client, Json
 from tests.support.batches import post_batch, row, rows_of
 from tests.support.waiting import until
@@ -49,7 +49,7 @@ async def post_and_strike(client: Client, site: Site, *victims: str, times: int)
 
 async def test_killing_the_only_worker_in_the_middle_of_a_batch_doubles_nothing() -> None:
     async with running_site(RUN_WORKER_IN_API="false") as site, site.client() as client:
-        batch = await post_and_strike(client, site, "worker", times=2)
+        batch = await post_and_strike(client, site, "worker-1", times=2)
         assert batch["counts"]["replayed"] == 0
 
 

@@ -1,8 +1,10 @@
 """What a batch may be sent as, and what is refused before anything is recorded."""
 
+import asyncio
 import csv
 import io
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,6 +28,7 @@ from tests.support.batches import (
 from tests.support.rows import counts_of_tenant
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import until
 
 
 async def recorded(client: Client, stack: Stack) -> int:
@@ -239,3 +242,36 @@ async def test_another_tenants_batch_is_not_there(tenant: Client, make_tenant: T
     assert [each["id"] for each in (await tenant.get("/transfer-batches"))["data"]] == [batch["id"]]
     reader = await make_tenant(scopes=[Scope.TRANSFERS_READ])
     problem_of(await post_batch(reader, [row()]), 403, "scope_missing")
+
+
+async def test_a_client_that_leaves_while_it_sends_a_batch_is_no_error_of_ours(
+    tenant: Client, stack: Stack
+) -> None:
+    counted = await incomplete_bodies(tenant)
+    head = (
+        "POST /v1/transfer-batches HTTP/1.1",
+        "Host: api",
+        f"Authorization: Bearer {tenant.api_key}",
+        f"Idempotency-Key: {new_key()}",
+        "Content-Length: 1000",
+    )
+    place = urlsplit(tenant.api_url)
+    _, writer = await asyncio.open_connection(place.hostname, place.port)
+    writer.write("\r\n".join([*head, "", '{"transfers": [']).encode())
+    await writer.drain()
+    writer.close()
+
+    async def is_counted() -> bool:
+        return await incomplete_bodies(tenant) == counted + 1
+
+    await until(is_counted)
+    assert stack.unexpected_errors() == []
+    assert await recorded(tenant, stack) == 0
+
+
+async def incomplete_bodies(client: Client) -> float:
+    """Count the requests for batches that were refused as incomplete or not well formed."""
+    labels = '{method="POST",route="/v1/transfer-batches",status="400"}'
+    lines = (await client.http.get("/metrics")).text.splitlines()
+    counts = [line for line in lines if line.startswith(f"transfers_http_requests_total{labels}")]
+    return sum(float(line.split()[-1]) for line in counts)

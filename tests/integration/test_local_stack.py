@@ -89,7 +89,7 @@ def test_the_stack_file_says_where_everything_is_and_is_private(running: Running
     info = running.stack.info
     assert running.file() == {
         "api_url": info.api_url,
-        "console_url": f"{info.temporal_ui_url}/namespaces/default/workflows",
+        "console_url": f"{info.api_url}/console",
         "temporal_ui_url": info.temporal_ui_url,
         "temporal_address": info.temporal_address,
         "temporal_namespace": "default",

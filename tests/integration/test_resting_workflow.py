@@ -83,6 +83,26 @@ async def test_a_hold_is_captured_in_parts_and_its_workflow_ends(
     await until(lambda: _is_closed(running, wallets, "COMPLETED"))
 
 
+async def test_a_hold_that_ends_before_it_is_answered_is_answered_as_its_repeats_are(
+    worker: WorkerFactory,
+    services: Services,
+    wallets: Wallets,
+    temporal_client: TemporalClient,
+) -> None:
+    async def end_at_once() -> None:
+        transfer = await wallets.transfer()
+        assert transfer is not None
+        await services.transactions.compensate(*key_of(transfer), Failure("cancelled", "a test"))
+
+    running = await worker(InjectedSteps(services, after={"reserve_funds": end_at_once}))
+    held = await hold(running, wallets)
+
+    assert await hold(running, wallets) == held
+    assert await _has_failed(wallets, "cancelled")
+    await temporal_client.get_workflow_handle(wallets.workflow_id).cancel()
+    await until(lambda: _is_closed(running, wallets, "COMPLETED"))
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("failures", [1, FAST_PATH_ATTEMPTS + 1])
 async def test_an_operation_whose_step_fails_happens_once(

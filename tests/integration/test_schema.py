@@ -133,6 +133,11 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "api_keys_identity": ("api_keys", {"issuer": "https://issuer", "subject": "bob"}),
     "api_keys_rotation": ("api_keys", {"previous_expires_at": None}),
     "api_keys_rate": ("api_keys", {"requests_per_second": 0}),
+    "console_sessions_pkey": ("console_sessions", {"token_hash": b"\x01" * 32}),
+    "console_sessions_tenant": ("console_sessions", {"tenant_id": NOBODY}),
+    "console_sessions_api_key": ("console_sessions", {"api_key_id": NOBODY}),
+    "console_sessions_viewed_tenant": ("console_sessions", {"viewed_tenant_id": NOBODY}),
+    "console_sessions_token_hash_length": ("console_sessions", {"token_hash": b"short"}),
     "audit_log_tenant": ("audit_log", {"tenant_id": NOBODY}),
     "audit_log_actor_known": ("audit_log", {"actor_kind": "nobody"}),
     "audit_log_action_shape": ("audit_log", {"action": "Freeze!"}),
@@ -346,6 +351,9 @@ TRIGGERED = {
     "transfers_destination",
     "transfers_key_claimed",
     "transfers_batch",
+    "idempotency_keys_tenant",
+    "transfer_events_transfer",
+    "transfer_batch_rows_batch",
 }
 IMPLIED = {"users_of_tenant", "accounts_of_tenant", "accounts_currency", "accounts_kind"} | {
     "standing_orders_of_tenant",
@@ -410,6 +418,9 @@ CHANGES_OF_HISTORY = [
     ("DELETE FROM transfer_batches", "transfer_batches_kept"),
     ("UPDATE transfer_batches SET id = uuidv7()", "transfer_batches_kept"),
     ("TRUNCATE transfer_batches CASCADE", "transfer_batches_not_truncated"),
+    ("DELETE FROM tenants", "tenants_kept"),
+    ("UPDATE tenants SET id = uuidv7()", "tenants_kept"),
+    ("TRUNCATE tenants CASCADE", "tenants_not_truncated"),
 ]
 
 

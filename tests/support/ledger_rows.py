@@ -202,6 +202,15 @@ def _run(scheduled_at: str, **changes: Any) -> Row:
     }
 
 
+def _session(number: int) -> Row:
+    return {
+        "token_hash": bytes([number]) * 32,
+        "tenant_id": TENANT,
+        "api_key_id": UUID(int=7),
+        "viewed_tenant_id": TENANT,
+    }
+
+
 def _rotated_key(key_id: UUID, *, secret: int, previous: int) -> Row:
     return {
         "id": key_id,
@@ -371,6 +380,7 @@ LEDGER: list[tuple[str, Row]] = [
     ("ledger_seal_segments", _segment(1, ALICE)),
     ("ledger_proofs", _proof("accounts")),
     ("ledger_violations", _violation("account a")),
+    ("console_sessions", _session(1)),
 ]
 ENTRIES: list[Row] = [
     entry(ALICES_ENTRY, ALICE, 1),
@@ -410,6 +420,7 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "ledger_seal_segments": _segment(1, SETTLEMENT),
     "ledger_proofs": _proof("entries"),
     "ledger_violations": _violation("account b"),
+    "console_sessions": _session(2),
 }
 
 

@@ -1,0 +1,161 @@
+"""Login and logout, the tenant that is looked at, and the theme."""
+
+import secrets
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import Query, Request, Response
+
+from api.auth import log_in_with
+from api.console.cookies import (
+    LOGIN,
+    SESSION,
+    THEME,
+    THEME_SECONDS,
+    THEMES,
+    drop_cookie,
+    form_token,
+    is_form_token,
+    read_cookie,
+    read_theme,
+    set_cookie,
+    set_session,
+)
+from api.console.pages import PREFIX, go, own_path, page, sections_of
+from api.console.routing import console_router
+from api.console.visitors import (
+    TOKEN_FIELD,
+    Anybody,
+    Form,
+    FormForged,
+    read_form,
+)
+from api.context import Context
+from domain.errors import TooManyRequests, Unauthenticated
+
+router = console_router()
+
+LOGIN_SECONDS: Final = 3600
+"""How long a login's form can be filled in."""
+LOGIN_TOKEN_BYTES: Final = 32
+
+
+@router.get("")
+@router.get("/")
+async def first_page(request: Request, visitor: Anybody) -> Response:
+    """Send the visitor to the first page that they may see."""
+    sections = sections_of(visitor)
+    if not sections:
+        return page(request, visitor, "nothing.html")
+    return go(sections[0].path)
+
+
+@router.get("/login")
+async def login_form(
+    request: Request,
+    next_: Annotated[str | None, Query(alias="next")] = None,
+    ended: Annotated[str | None, Query()] = None,
+) -> Response:
+    """Ask for an API key."""
+    error = "Your session has ended. Log in again to go on." if ended else None
+    return _login_page(request, wanted=own_path(next_), notice=error)
+
+
+@router.post("/login")
+async def log_in(request: Request, context: Context) -> Response:
+    """Begin a session."""
+    fields = await read_form(request)
+    wanted = own_path(fields.get("next"))
+    secret = read_cookie(request, LOGIN)
+    if secret is None or not is_form_token(secret, fields.get(TOKEN_FIELD, "")):
+        return _login_page(
+            request,
+            wanted=wanted,
+            error="This form was too old. Try again.",
+            status=HTTPStatus.FORBIDDEN,
+        )
+    try:
+        principal = await log_in_with(request, context, fields.get("api_key", ""))
+    except TooManyRequests as error:
+        return _login_page(
+            request, wanted=wanted, error=error.message, status=HTTPStatus.TOO_MANY_REQUESTS
+        )
+    except Unauthenticated:
+        return _login_page(
+            request,
+            wanted=wanted,
+            error="This API key is not valid: it is mistyped, or it was revoked.",
+            status=HTTPStatus.UNAUTHORIZED,
+        )
+    token = await context.console.sessions.begin(principal)
+    earlier = read_cookie(request, SESSION)
+    if earlier is not None:
+        await context.console.sessions.end(earlier)
+    response = go(wanted)
+    set_session(request, response, token)
+    drop_cookie(request, response, LOGIN)
+    return response
+
+
+@router.post("/logout")
+async def log_out(request: Request, context: Context, visitor: Anybody, _form: Form) -> Response:
+    """End the session."""
+    await context.console.sessions.end(visitor.token, visitor.principal)
+    response = go(f"{PREFIX}/login")
+    drop_cookie(request, response, SESSION)
+    return response
+
+
+@router.post("/tenant")
+async def choose_tenant(context: Context, visitor: Anybody, form: Form) -> Response:
+    """Let an operator look at another tenant."""
+    await context.console.sessions.view(
+        visitor.token, visitor.session, visitor.principal, form.get("tenant", "")
+    )
+    return go(PREFIX)
+
+
+@router.get("/tenants")
+async def tenants(request: Request, context: Context, visitor: Anybody) -> Response:
+    """Show the tenants to choose from."""
+    found = await context.console.sessions.tenants(visitor.session)
+    return page(request, visitor, "tenants.html", tenants=found)
+
+
+@router.post("/theme")
+async def choose_theme(request: Request) -> Response:
+    """Keep the theme that was chosen. It needs no session: the login has a theme, too."""
+    fields = await read_form(request)
+    secret = read_cookie(request, SESSION) or read_cookie(request, LOGIN) or ""
+    if not is_form_token(secret, fields.get(TOKEN_FIELD, "")):
+        raise FormForged
+    response = go(own_path(fields.get("return_to")))
+    theme = fields.get("theme")
+    if theme in THEMES:
+        set_cookie(request, response, THEME, theme, seconds=THEME_SECONDS)
+    elif read_theme(request) is not None:
+        drop_cookie(request, response, THEME)
+    return response
+
+
+def _login_page(
+    request: Request,
+    *,
+    wanted: str,
+    notice: str | None = None,
+    error: str | None = None,
+    status: int = HTTPStatus.OK,
+) -> Response:
+    secret = read_cookie(request, LOGIN) or secrets.token_urlsafe(LOGIN_TOKEN_BYTES)
+    response = page(
+        request,
+        None,
+        "login.html",
+        http_status=status,
+        form_token=form_token(secret),
+        wanted=wanted,
+        notice=notice,
+        error=error,
+    )
+    set_cookie(request, response, LOGIN, secret, seconds=LOGIN_SECONDS)
+    return response

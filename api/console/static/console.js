@@ -1,0 +1,102 @@
+// What the console does beyond plain pages. Everything works without it, only less lively.
+"use strict";
+
+const SECOND = 1, MINUTE = 60, HOUR = 3600, DAY = 86400;
+
+// Pages update themselves only while somebody looks, and never under the hands of somebody
+// who fills in a form.
+function isBusy(region) {
+  if (document.hidden) return true;
+  if (region.querySelector("details.action[open]")) return true;
+  if (region.querySelector("input[type=checkbox]:checked")) return true;
+  const focused = document.activeElement;
+  return region.contains(focused) && focused.matches("input, textarea, select");
+}
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const region = event.target;
+  if (region.matches("[data-live]") && isBusy(region)) event.preventDefault();
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  document.querySelectorAll("#live[data-live]").forEach((region) => htmx.trigger(region, "refresh"));
+});
+
+function tellLive(isLive) {
+  const state = document.querySelector("[data-live-state]");
+  if (!state) return;
+  state.hidden = false;
+  state.classList.toggle("lost", !isLive);
+  if (isLive) {
+    state.textContent = "Live";
+    state.dataset.at = new Date().toLocaleTimeString();
+  } else {
+    state.textContent = `Not updated since ${state.dataset.at}`;
+  }
+}
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.target.matches("#live")) return;
+  tellLive(event.detail.successful);
+});
+
+function largest(seconds) {
+  for (const [unit, name] of [[DAY, "d"], [HOUR, "h"], [MINUTE, "min"]]) {
+    if (seconds >= unit) return `${Math.floor(seconds / unit)} ${name}`;
+  }
+  return `${Math.max(SECOND, Math.floor(seconds))} s`;
+}
+
+function tellTimes() {
+  const now = Date.now();
+  document.querySelectorAll("time[data-relative]").forEach((element) => {
+    const seconds = (now - Date.parse(element.dateTime)) / 1000;
+    const text = seconds >= 0 ? `${largest(seconds)} ago` : `in ${largest(-seconds)}`;
+    if (element.textContent !== text) element.textContent = text;
+  });
+}
+
+function prepare(root) {
+  root.querySelectorAll("button.copy[hidden]").forEach((button) => { button.hidden = !navigator.clipboard; });
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1200);
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+});
+
+// A form is sent once, however often its button is pressed.
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
+  if (event.target.dataset.sent) { event.preventDefault(); return; }
+  event.target.dataset.sent = "true";
+});
+window.addEventListener("pageshow", () => {
+  document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+  if (event.key === "/") {
+    const field = document.querySelector("input[type=search]");
+    if (field) { event.preventDefault(); field.focus(); }
+  }
+});
+
+document.addEventListener("htmx:afterSwap", () => { prepare(document); tellTimes(); });
+
+document.addEventListener("DOMContentLoaded", () => {
+  const menu = document.getElementById("menu");
+  if (menu && matchMedia("(max-width: 56rem)").matches) menu.open = false;
+  prepare(document);
+  if (document.querySelector("#live[data-live]")) tellLive(true);
+  setInterval(tellTimes, 5000);
+});

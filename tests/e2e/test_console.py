@@ -1,0 +1,205 @@
+"""The console in a real browser, over the running stack."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from api.console.pages import LIVE_SECONDS
+from domain.access import Scope
+from runtime.composition import Services
+from tests.support.api import Client
+from tests.support.approvals import Desk
+from tests.support.batches import post_batch, row
+from tests.support.browser import NARROW, WIDE, grave_violations, log_in, window
+from tests.support.console_data import Business, make_business
+from tests.support.console_pages import pages_of
+from tests.support.served import locked_balance
+from tests.support.stack import Stack
+from tests.support.stuck import FAILURE, broken_posting, promised, until_stuck
+from tests.support.tenants import TenantMaker
+
+PROGRESS_MILLISECONDS = 30_000
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    async with window(browser) as page:
+        yield page
+
+
+@pytest.fixture
+async def business(make_tenant: TenantMaker, tenant: Client) -> Business:
+    return await make_business(make_tenant, tenant.record.tenant_name)
+
+
+async def test_a_second_person_approves_what_waits(
+    page: Page, tenant: Client, make_tenant: TenantMaker
+) -> None:
+    desk = await Desk.open(tenant, make_tenant)
+    await tenant.rule(500)
+    waiting = await desk.waiting(amount=600, description="New warehouse")
+    await log_in(page, tenant.api_url, desk.approvers[0].api_key)
+    await page.get_by_role("link", name="Approvals").click()
+    request = page.locator(f"#transfer-{waiting['id']}")
+    await expect(request).to_contain_text("New warehouse")
+    await request.get_by_label("Note").fill("Seen the contract")
+    await request.get_by_role("button", name="Approve").click()
+    await expect(page.get_by_role("status")).to_contain_text("Approved.")
+    await expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
+    await page.goto(f"{tenant.api_url}/console/transfers/{waiting['id']}")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Succeeded")
+    await expect(page.get_by_role("cell", name="Seen the contract")).to_be_visible()
+    assert await desk.balances() == (400, 0, 600)
+
+
+async def test_a_request_shows_up_while_one_looks_at_the_inbox(
+    page: Page, tenant: Client, make_tenant: TenantMaker
+) -> None:
+    desk = await Desk.open(tenant, make_tenant)
+    await tenant.rule(500)
+    await log_in(page, tenant.api_url, desk.approvers[0].api_key)
+    await page.goto(f"{tenant.api_url}/console/approvals")
+    await expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
+    await desk.waiting(amount=700)
+    await expect(page.get_by_role("button", name="Approve 7.00 EUR")).to_be_visible()
+
+
+async def test_a_batch_is_watched_to_its_end(page: Page, tenant: Client, stack: Stack) -> None:
+    source, destination = await tenant.account(balance=5_000), await tenant.account()
+    rows = [row(1, source=source["id"], destination=destination["id"]) for _ in range(2_500)]
+    await log_in(page, tenant.api_url, tenant.api_key)
+    async with locked_balance(stack.database_url, source["id"]):
+        batch = (await post_batch(tenant, rows, prefer=None, description="Payroll")).json()
+        await page.goto(f"{tenant.api_url}/console/batches/{batch['id']}")
+        await expect(page.get_by_text("0 of 2,500")).to_be_visible()
+        await page.evaluate("window.isTheSamePage = true")
+    await expect(page.get_by_text("2,500 of 2,500")).to_be_visible(timeout=PROGRESS_MILLISECONDS)
+    await expect(page.locator(".batch-line")).to_contain_text("Completed")
+    assert await page.evaluate("window.isTheSamePage")
+    assert await tenant.posted(destination["id"]) == 2_500
+
+
+async def test_an_action_that_the_key_may_not_do_is_forbidden(
+    page: Page, tenant: Client, make_tenant: TenantMaker
+) -> None:
+    account = await tenant.account()
+    reader = await make_tenant(
+        tenant.record.tenant_name, scopes=[Scope.ACCOUNTS_READ, Scope.TRANSFERS_READ]
+    )
+    await log_in(page, tenant.api_url, reader.api_key)
+    await page.goto(f"{tenant.api_url}/console/accounts/{account['id']}")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Ada")
+    await expect(page.get_by_text("Freeze")).to_have_count(0)
+    await page.evaluate(
+        """path => {
+            const form = document.querySelector("form[action$='/logout']");
+            form.action = path;
+            form.submit();
+        }""",
+        f"/console/accounts/{account['id']}/freeze",
+    )
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("You may not do this")
+    await expect(page.get_by_text("lacks the scope accounts:write")).to_be_visible()
+    assert (await tenant.get(f"/accounts/{account['id']}"))["status"] == "ACTIVE"
+
+
+async def test_a_page_whose_session_ends_leads_to_the_login_and_back(
+    page: Page, tenant: Client, make_tenant: TenantMaker, services: Services
+) -> None:
+    other = await make_tenant(tenant.record.tenant_name)
+    await log_in(page, tenant.api_url, other.api_key)
+    await page.goto(f"{tenant.api_url}/console/transfers?state=FAILED")
+    await services.access.revoke_key(str(other.record.id))
+    await expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    await page.get_by_label("API key").fill(tenant.api_key)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Transfers")
+    assert page.url.endswith("/console/transfers?state=FAILED")
+
+
+async def test_a_form_is_not_taken_away_while_it_is_filled_in(page: Page, tenant: Client) -> None:
+    account = await tenant.account(balance=100)
+    await log_in(page, tenant.api_url, tenant.api_key)
+    await page.goto(f"{tenant.api_url}/console/accounts/{account['id']}")
+    await page.get_by_text("Freeze…").click()
+    await page.get_by_label("Reason").fill("Card was stolen")
+    await tenant.deposit(account["id"], 23)
+    # The page asks no more, so that there is nothing to wait for but its own pace.
+    await page.wait_for_timeout(LIVE_SECONDS * 1_500)
+    assert await page.get_by_label("Reason").input_value() == "Card was stolen"
+    await page.get_by_role("button", name="Freeze the account").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Frozen")
+    await expect(page.get_by_text("1.23").first).to_be_visible()
+
+
+async def test_the_console_is_used_with_the_keyboard_alone(page: Page, tenant: Client) -> None:
+    account = await tenant.account(balance=100)
+    await log_in(page, tenant.api_url, tenant.api_key)
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    await page.goto(f"{tenant.api_url}/console/transfers")
+    await page.keyboard.press("/")
+    await page.keyboard.type(account["id"])
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Ada")
+
+
+async def test_the_console_works_without_scripts(browser: Browser, tenant: Client) -> None:
+    account = await tenant.account(balance=100)
+    async with window(browser, java_script_enabled=False) as page:
+        await log_in(page, tenant.api_url, tenant.api_key)
+        await page.goto(f"{tenant.api_url}/console/accounts/{account['id']}")
+        await page.get_by_text("Freeze…").click()
+        await page.get_by_label("Reason").fill("Card was stolen")
+        await page.get_by_role("button", name="Freeze the account").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Frozen")
+        await page.get_by_label("Theme").select_option("dark")
+        await page.get_by_role("button", name="Set").click()
+        await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Operators' console")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_every_page_is_accessible_and_fits_wide_and_narrow_screens(
+    browser: Browser, business: Business, *, dark: bool
+) -> None:
+    for size in (WIDE, NARROW):
+        async with window(browser, dark=dark, size=size) as page:
+            await page.goto(f"{business.operator.api_url}/console/login")
+            assert await grave_violations(page) == []
+            await log_in(page, business.operator.api_url, business.operator.api_key)
+            for name, path in pages_of(business).items():
+                await page.goto(f"{business.operator.api_url}/console{path}")
+                await expect(page.locator(".loading")).to_have_count(0)
+                assert (name, await grave_violations(page)) == (name, [])
+                overflow = "document.documentElement.scrollWidth - innerWidth"
+                assert (name, await page.evaluate(overflow)) == (name, 0)
+
+
+async def test_an_operator_finds_a_stuck_transfer_reads_why_retries_it_and_sees_it_succeed(
+    page: Page, tenant: Client, stack: Stack
+) -> None:
+    source, destination = await tenant.account(balance=1_000), await tenant.account()
+    await log_in(page, tenant.api_url, tenant.api_key)
+    async with broken_posting(stack.database_url, destination) as posting:
+        transfer = await promised(tenant, source, destination)
+        await until_stuck(tenant, transfer["id"], "activity_failing")
+        await page.get_by_role("link", name="Stuck", exact=True).click()
+        row_of_it = page.locator(f"#stuck-{transfer['id']}")
+        await expect(row_of_it).to_contain_text("Activity failing")
+        await expect(row_of_it).to_contain_text(FAILURE)
+        await row_of_it.get_by_role("link", name=transfer["idempotency_key"]).click()
+        panel = page.locator("#judgement-panel")
+        await expect(panel).to_contain_text("Its step post_entries fails again and again")
+        await panel.get_by_label("Reason").fill("The disk has space again")
+        await panel.get_by_role("button", name="Retry").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("what would happen")
+        await expect(page.get_by_text("is tried again at once")).to_be_visible()
+        # Only now, for its next attempt comes by itself within seconds.
+        await posting.mend()
+    await page.get_by_role("button", name="Retry").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Succeeded")
+    await expect(page.get_by_role("cell", name="The disk has space again")).to_be_visible()
+    assert await tenant.posted(destination["id"]) == 600

@@ -1,0 +1,131 @@
+"""How the console writes and draws."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from api.console.charts import HEIGHT, WIDTH, activity_chart, balance_chart, latency_chart
+from api.console.formats import ago, decimal, duration, percent
+from api.console.pages import own_path
+from domain.ids import AccountId, EntryId, TenantId, TransferId, first_id_since
+from domain.ledger import EntryDirection, LedgerEntry
+from persistence.overview import Activity
+from services.identifiers import new_uuid
+
+START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+NOBODY = UUID(int=0)
+
+
+def step(minutes: int, started: int, failed: int = 0, seconds: float | None = None) -> Activity:
+    moment = START + timedelta(minutes=minutes)
+    return Activity(moment, started, started - failed, failed, moment, seconds, seconds)
+
+
+def entry(minutes: int, balance_minor: int) -> LedgerEntry:
+    return LedgerEntry(
+        id=EntryId(NOBODY),
+        tenant_id=TenantId(NOBODY),
+        transfer_id=TransferId(NOBODY),
+        account_id=AccountId(NOBODY),
+        sequence=1,
+        direction=EntryDirection.CREDIT,
+        amount_minor=1,
+        currency="EUR",
+        balance_after_minor=balance_minor,
+        effective_at=START,
+        created_at=START + timedelta(minutes=minutes),
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "currency", "text"),
+    [
+        (0, "EUR", "0.00"),
+        (-123_456, "EUR", "\N{MINUS SIGN}1,234.56"),
+        (1_234, "JPY", "1,234"),
+        (5, "BHD", "0.005"),
+        (10**30, "USD", "10,000,000,000,000,000,000,000,000,000.00"),
+        (1_234, "ZZZ", "1,234"),
+    ],
+)
+def test_amounts_are_written_exactly(amount_minor: int, currency: str, text: str) -> None:
+    assert decimal(amount_minor, currency) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0384, "38 ms"), (2.44, "2.4 s"), (59.9, "59.9 s"), (200, "3 min"), (7_300, "2 h")],
+)
+def test_durations_are_written_in_their_largest_unit(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+    assert duration(timedelta(seconds=seconds)) == text
+
+
+def test_times_are_told_from_now() -> None:
+    now = datetime.now(UTC)
+    assert ago(now - timedelta(minutes=3, seconds=5)) == "3 min ago"
+    assert ago(now + timedelta(days=2, minutes=1)) == "in 2 d"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.999999, "99.99 %"), (0.5, "50 %"), (0.0, "0 %"), (None, "\N{EN DASH}")],
+)
+def test_a_rate_is_whole_only_where_nothing_is_missing(share: float | None, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/console/transfers?q=a", "/console/transfers?q=a"),
+        ("https://evil.example/console/", "/console"),
+        ("//evil.example/console/", "/console"),
+        ("/console/\\evil", "/console"),
+        ("/consoleevil", "/console"),
+        (None, "/console"),
+    ],
+)
+def test_only_paths_of_the_console_are_gone_to(path: str | None, own: str) -> None:
+    assert own_path(path) == own
+
+
+def test_bars_stay_inside_their_chart() -> None:
+    chart = activity_chart([step(0, 10, failed=4), step(1, 0), step(2, 5)])
+    assert chart is not None
+    assert chart.highest == 10
+    assert [bar.lower_height + bar.upper_height for bar in chart.bars] == [HEIGHT, HEIGHT / 2]
+    assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH for bar in chart.bars)
+    assert "10 started, 4 failed" in chart.bars[0].words
+
+
+def test_a_line_breaks_where_nothing_was_measured() -> None:
+    chart = latency_chart([step(0, 1, seconds=0.1), step(1, 0), step(2, 1, seconds=0.2)])
+    assert chart is not None
+    assert chart.highest_seconds == 0.2
+    assert chart.median.count("M") == 2
+    assert latency_chart([step(0, 1)]) is None
+
+
+def test_a_balance_is_drawn_exactly_however_large() -> None:
+    entries = [entry(0, 0), entry(5, 10**37), entry(10, -(10**37))]
+    chart = balance_chart(entries, until=START + timedelta(minutes=20))
+    assert chart is not None
+    assert (chart.lowest_minor, chart.highest_minor) == (-(10**37), 10**37)
+    assert chart.zero == HEIGHT / 2
+    assert chart.line == "M0 50.00H150.00V0.00H300.00V100.00H600"
+
+
+def test_an_account_that_never_moved_has_no_chart_and_one_entry_a_line() -> None:
+    assert balance_chart([], until=START) is None
+    chart = balance_chart([entry(0, 500)], until=START)
+    assert chart is not None
+    assert chart.line == "M0 0.00H600"
+
+
+def test_ids_follow_the_time_of_their_making() -> None:
+    before = first_id_since(datetime.now(UTC) - timedelta(seconds=1))
+    after = first_id_since(datetime.now(UTC) + timedelta(seconds=1))
+    assert before < new_uuid() < after
+    assert first_id_since(datetime(1900, 1, 1, tzinfo=UTC)) == UUID(int=0)
