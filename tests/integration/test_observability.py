@@ -1,5 +1,6 @@
 """What operators see of the service from outside: traces, metrics and logs of running parts."""
 
+import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +14,8 @@ from domain.access import Scope
 from runtime.composition import Services, open_services
 from runtime.local_errors import PartFailedError
 from runtime.ports import LOOPBACK, free_port
-from tests.support.api import Client, new_key
+from runtime.temporal import connect
+from tests.support.api import Client, Json, new_key
 from tests.support.collector import Collector, Span, trace_collector
 from tests.support.postgres import PostgresServer
 from tests.support.served import locked_balance, served_api
@@ -163,6 +165,35 @@ async def test_each_step_of_a_schedules_run_is_a_trace_of_its_own(collector: Col
         return any({step, "SELECT"} <= collector.names(trace_id) for trace_id in traces)
 
     await until(is_traced, timeout_seconds=40)
+
+
+async def test_what_the_reconciliation_ends_is_in_the_logs_with_its_ids(
+    traced: Stack, client: Client
+) -> None:
+    account, other = await client.account(balance=500), await client.account()
+    held = await client.hold(source=account["id"], destination=other["id"], amount=100)
+    temporal = await connect(traced.temporal_address, traced.temporal_namespace)
+    await temporal.get_workflow_handle(held["workflow_id"]).terminate("to be found")
+
+    def told(event: str) -> list[Json]:
+        paths = (traced.logs / "api.log", traced.logs / "worker.log")
+        lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    async def is_told() -> bool:
+        return bool(told("transfer_failed") and told("reconciled"))
+
+    await until(is_told, timeout_seconds=40)
+    [line] = told("transfer_failed")
+    named = {name: line[name] for name in ("transfer_id", "workflow_id", "tenant_id", "code")}
+    assert named == {
+        "transfer_id": held["id"],
+        "workflow_id": held["workflow_id"],
+        "tenant_id": str(client.tenant_id),
+        "code": "workflow_terminated",
+    }
+    assert (line["level"], told("reconciled")[0]["resolved"]) == ("warning", 1)
+    assert line["trace_id"]
 
 
 async def test_what_clients_write_is_in_no_trace(client: Client, collector: Collector) -> None:
