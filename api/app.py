@@ -34,6 +34,7 @@ from api.routes import (
     transfers,
     users,
 )
+from api.tracing import Tracing
 from services.issuer_keys import DISCOVERY_PATH
 
 DESCRIPTION: Final = """Moves money between wallet accounts, durably and once.
@@ -99,6 +100,8 @@ def create_app(
         description=DESCRIPTION,
         version=version("durable-transfers"),
         redoc_url=None,
+        # Its own spans would have paths and queries as they were sent; ``Tracing`` has patterns.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.context = context
     install_problem_handlers(app)
@@ -137,6 +140,8 @@ def create_app(
     # Further out than that, for its own pages' origin is no other's.
     app.add_middleware(CodecDoor, context=context)
     app.add_middleware(Observation)
+    # Outermost, so that what is logged names the trace.
+    app.add_middleware(Tracing)
     _name_issuer(app, surface.issuer)
     return app
 

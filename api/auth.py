@@ -12,6 +12,7 @@ from fastapi.security.base import SecurityBase
 
 from api.context import ApiContext, Context
 from api.rates import rate_headers, refuse_over_limit
+from api.tracing import note
 from domain.access import Principal, Scope
 from domain.errors import Unauthenticated
 
@@ -52,6 +53,7 @@ async def _principal(
     if credentials is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer <api key>.")
     principal = await log_in_with(request, context, credentials.credentials)
+    note(tenant_id=principal.tenant_id)
     rate, taken = context.rates.admit_request(principal)
     request.state.rate_headers = rate_headers(rate, taken)
     refuse_over_limit(rate, taken)

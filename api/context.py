@@ -24,6 +24,7 @@ from services.audit import AuditService
 from services.authentication import AuthenticationService
 from services.balances import BalanceService
 from services.batches import BatchService
+from services.figures import FigureService
 from services.ledger import LedgerService
 from services.ledger_proofs import LedgerProofService
 from services.ledger_seals import SealService
@@ -38,6 +39,20 @@ class Readiness:
     """Whether the process can serve; each problem says what is missing."""
 
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Whether what the process needs is there.
+
+    Parameters
+    ----------
+    pollers
+        Workers that poll for work; ``None`` where Temporal does not answer.
+    """
+
+    is_database_there: bool
+    pollers: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class ApiContext:
     limits: LimitService
     gateway: TransferGateway
     standing_orders: StandingOrderDesk
+    figures: FigureService
     batches: BatchService
     batch_intake: BatchIntake
     console: ConsoleDesk
@@ -83,6 +99,7 @@ class ApiContext:
     proofs: LedgerProofService
     checkpoint_key: Ed25519PrivateKey | None
     readiness: Callable[[], Awaitable[Readiness]]
+    dependencies: Callable[[], Awaitable[Dependencies]]
     workflow_url: Callable[[str, str], str | None]
     payloads: PayloadDesk
     codec_sessions: CodecSessions | None

@@ -1,5 +1,6 @@
 """What happens around every request, below FastAPI."""
 
+import logging
 import re
 import time
 from http import HTTPStatus
@@ -25,6 +26,7 @@ BODY_BYTES_MAXIMUM_OF: Final = {
     "/codec/encode": CODEC_BODY_BYTES_MAXIMUM,
 }
 
+NO_ROUTE: Final = "unknown"
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % REQUEST_ID_LENGTH_MAXIMUM)
 
@@ -118,18 +120,21 @@ class Observation:
                 await self._app(scope, receive, observed)
             except Exception as error:
                 self._log.error(
-                    "unexpected_error", path=_route(scope), method=scope["method"], exc_info=error
+                    "unexpected_error", path=route_of(scope), method=scope["method"], exc_info=error
                 )
                 if status:
                     raise  # the answer has begun: only the connection's end tells that it is wrong
                 await unexpected_response()(scope, receive, observed)
             finally:
                 seconds = time.perf_counter() - started
-                route = _route(scope)
+                route = route_of(scope)
                 answered = status or int(HTTPStatus.INTERNAL_SERVER_ERROR)
                 _REQUESTS.labels(scope["method"], route, answered).inc()
                 _SECONDS.labels(scope["method"], route).observe(seconds)
-                self._log.debug(
+                # What is refused for too much load has reached no route: it is counted alone.
+                is_ours = answered >= HTTPStatus.INTERNAL_SERVER_ERROR and route != NO_ROUTE
+                self._log.log(
+                    logging.WARNING if is_ours else logging.DEBUG,
                     "request",
                     method=scope["method"],
                     route=route,
@@ -161,6 +166,6 @@ def _request_id(scope: Scope) -> str:
     return uuid4().hex
 
 
-def _route(scope: Scope) -> str:
-    # The route's pattern, not the path: ids would make a series each.
-    return str(getattr(scope.get("route"), "path", "unknown"))
+def route_of(scope: Scope) -> str:
+    """Give the pattern of the route that was taken, in place of a path: that has ids in it."""
+    return str(getattr(scope.get("route"), "path", NO_ROUTE))

@@ -10,6 +10,7 @@ from typing import Any, Final
 from activities.contracts import TransferProgress
 from activities.orders import input_of, order_of
 from activities.reconciliation import COMPLETED
+from api.tracing import note
 from domain.audit import Actor
 from domain.errors import (
     DatabaseUnavailable,
@@ -163,6 +164,7 @@ class TransferIntake:
 
     async def _carry_out(self, prepared: PreparedTransfer, wait_seconds: float) -> Submission:
         order, earlier = prepared.order, prepared.earlier
+        note(transfer_id=(earlier or order).id, workflow_id=order.workflow_id)
         if earlier is not None and _is_settled(earlier):
             return Submission(await self._as_answered(earlier), is_replay=True)
 

@@ -25,6 +25,7 @@ from cli import (
     roles,
     rules,
     servers,
+    top,
     transfer_operations,
     transfers,
     users,
@@ -96,6 +97,7 @@ _COMMANDS: Final[Sequence[tuple[str, str, Callable[..., None], str]]] = (
         'transfers reject TRANSFER_ID --note "not ours"',
     ),
     ("audit", _CLIENTS, audit.audit, "transfers audit --action account.freeze"),
+    ("top", _OPERATORS, top.top, "transfers top --interval 5"),
     ("stuck", _OPERATORS, operators.stuck, "transfers stuck --cause activity_failing"),
     (
         "import",

@@ -41,6 +41,7 @@ def api(
     TEMPORAL_TLS, TEMPORAL_TLS_CA, TEMPORAL_TLS_CERT, TEMPORAL_TLS_KEY, TEMPORAL_TLS_SERVER_NAME,
     TEMPORAL_API_KEY. Encrypted payloads: PAYLOAD_KEYS or PAYLOAD_KEYS_FILE,
     PAYLOAD_ENCRYPTION_REQUIRED. Versions of workers: WORKER_DEPLOYMENT_NAME, WORKER_BUILD_ID.
+    Telemetry: OTLP_ENDPOINT, OTLP_SAMPLE_RATIO, TEMPORAL_METRICS_ADDRESS (docs/observability.md).
 
     SIGTERM or Ctrl-C lets requests in flight finish; a second one ends at once. With several
     processes, SIGHUP replaces them one by one, without a gap.
@@ -69,7 +70,7 @@ def api(
 def worker() -> None:
     """Work on transfers until it is stopped: a second place beside the API's own worker.
 
-    Settings come from the environment, as for the API.
+    Settings come from the environment, as for the API; WORKER_METRICS_PORT besides.
     """
     import uvloop  # noqa: PLC0415
 

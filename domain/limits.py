@@ -19,6 +19,9 @@ METADATA_DEPTH_MAXIMUM: Final = 5
 METADATA_BYTES_MAXIMUM: Final = 16 * 1024
 """Size of metadata as compact JSON in UTF-8."""
 
+OVERDUE_SECONDS: Final = 60
+"""After this long without moving on, a transfer under way counts as overdue in the metrics."""
+
 REQUEST_BODY_BYTES_MAXIMUM: Final = 64 * 1024
 
 REQUEST_HEAD_BYTES_MAXIMUM: Final = 32 * 1024

@@ -24,6 +24,7 @@ from persistence.connection_limits import DatabaseLimits
 from persistence.console_sessions import ConsoleSessionRepository
 from persistence.direct import DirectStatements
 from persistence.evidence import EvidenceRepository
+from persistence.figures import FigureRepository
 from persistence.holds import HoldRepository
 from persistence.idempotency_keys import IdempotencyKeyRepository
 from persistence.labels import LabelRepository
@@ -77,6 +78,7 @@ class UnitOfWork:
         self.standing_orders = StandingOrderRepository(connection)
         self.batches = BatchRepository(connection)
         self.audit = AuditRepository(connection)
+        self.figures = FigureRepository(connection)
         self.console_sessions = ConsoleSessionRepository(connection)
         self.labels = LabelRepository(connection)
         self.overview = OverviewRepository(connection)

@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> NoReturn:
     # The terminal's Ctrl-C reaches all processes; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    settings = Settings()
-    configure_logs(settings.log_level)
     slot, number, load, rates, *files = map(int, arguments)
+    settings = Settings().of_process(slot)
+    configure_logs(settings.log_level)
     if settings.api_pin_to_cores:
         stay_on_core(number)
     lifeline, *listeners = (socket.socket(fileno=file) for file in files)

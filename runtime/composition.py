@@ -3,14 +3,14 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 import structlog
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.worker import Worker
 
 from api.batch_intake import BatchIntake
@@ -29,9 +29,12 @@ from domain.transfers import Transfer
 from persistence.connection_limits import DatabaseLimits
 from persistence.database import Database
 from runtime.checkpoint_keys import read_checkpoint_key
+from runtime.dependencies import look_at
 from runtime.issuer import open_issuer
+from runtime.metrics import count_outcome, serve_metrics
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
+from runtime.step_context import StepContext
 from runtime.temporal import (
     TASK_QUEUE,
     connect_to,
@@ -40,6 +43,8 @@ from runtime.temporal import (
     set_up_temporal,
 )
 from runtime.temporal_access import TemporalAccess
+from runtime.temporal_runtime import make_runtime
+from runtime.tracing import tracing
 from runtime.worker_versions import deployment_of
 from services.access import AccessService
 from services.accounts import AccountService
@@ -52,6 +57,7 @@ from services.batches import BatchService
 from services.console_sessions import ConsoleSessionService
 from services.endings import EndingService
 from services.evidence import EvidenceService
+from services.figures import FigureService
 from services.idempotency import IdempotencyService
 from services.ledger import LedgerService
 from services.ledger_proofs import LedgerProofService
@@ -104,6 +110,7 @@ class Services:
     standing_order_runs: StandingOrderRunService
     batches: BatchService
     batch_posting: BatchPostingService
+    figures: FigureService
     seals: SealService
     proofs: LedgerProofService
 
@@ -147,6 +154,7 @@ def make_services(
         standing_order_runs=StandingOrderRunService(database),
         batches=BatchService(database),
         batch_posting=BatchPostingService(database),
+        figures=FigureService(database),
         seals=SealService(database),
         proofs=LedgerProofService(database),
     )
@@ -198,12 +206,15 @@ async def open_api(
     """
     outcomes = OutcomeBoard()
     async with (
+        tracing(settings, "api") as interceptors,
         open_services(
-            settings.connection_url, publish=outcomes.publish, limits=settings.database_limits
+            settings.connection_url,
+            publish=_counted(outcomes.publish),
+            limits=settings.database_limits,
         ) as services,
         open_issuer(settings) as verify_token,
     ):
-        client = await connect_to(TemporalAccess.of(settings))
+        client = await _client(settings, interceptors)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         intake = TransferIntake(
@@ -240,6 +251,7 @@ async def open_api(
                 runs=services.standing_order_runs,
                 schedules=StandingOrderSchedules(client, task_queue=TASK_QUEUE),
             ),
+            figures=services.figures,
             batches=services.batches,
             batch_intake=BatchIntake(batches=services.batches, gateway=batch_gateway),
             console=ConsoleDesk(
@@ -261,6 +273,7 @@ async def open_api(
             proofs=services.proofs,
             checkpoint_key=read_checkpoint_key(settings.checkpoint_key_file),
             readiness=lambda: _readiness(services.database, client),
+            dependencies=lambda: look_at(services.database, client, task_queue=TASK_QUEUE),
             workflow_url=lambda workflow_id, run_id: workflow_url(settings, workflow_id, run_id),
             payloads=PayloadDesk(client.data_converter.payload_codec),
             codec_sessions=CodecSessions(ring) if (ring := settings.payload_key_ring) else None,
@@ -285,13 +298,37 @@ async def work_until_stopped(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    async with open_services(settings.connection_url, limits=settings.database_limits) as services:
-        client = await connect_to(TemporalAccess.of(settings))
+    serve_metrics(settings)
+    async with (
+        tracing(settings, "worker") as interceptors,
+        open_services(
+            settings.connection_url, publish=count_outcome, limits=settings.database_limits
+        ) as services,
+    ):
+        client = await _client(settings, interceptors)
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         async with _worker(settings, client, services, gateway):
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
+            structlog.get_logger("worker").info("worker_stopping")
+    structlog.get_logger("worker").info("worker_stopped")
+
+
+def _counted(publish: Callable[[Transfer], None]) -> Callable[[Transfer], None]:
+    def counted(transfer: Transfer) -> None:
+        count_outcome(transfer)
+        publish(transfer)
+
+    return counted
+
+
+async def _client(settings: Settings, interceptors: Sequence[Interceptor]) -> Client:
+    return await connect_to(
+        TemporalAccess.of(settings),
+        interceptors=[StepContext(), *interceptors],
+        runtime=make_runtime(settings.temporal_metrics_address),
+    )
 
 
 def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:

@@ -105,6 +105,7 @@ class ApiRun:
             await self._on_ready()
             self._server = ApiServer(config, self._listeners, self._place)
             await self._server.serve()
+        structlog.get_logger("api").info("api_stopped")
 
 
 def settle_memory() -> None:

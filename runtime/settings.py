@@ -27,6 +27,7 @@ from persistence.connection_limits import DatabaseLimits
 from workflows.payload_keys import PayloadKeyRing
 
 DEFAULT_DATA_DIR = Path(".local")
+PORT_MAXIMUM: Final = 65_535
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 DeploymentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
@@ -137,6 +138,32 @@ class Settings(BaseSettings):
         description="private key that the API's checkpoints are signed with: a file of mode 0600",
     )
     log_level: str = "INFO"
+    otlp_endpoint: str | None = Field(
+        default=None, description="collector of traces over HTTP: http://host:4318; none by default"
+    )
+    otlp_sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="share of traces that are kept where a request does not say"
+    )
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="port of api_host's address where a worker serves /metrics"
+    )
+    temporal_metrics_address: str | None = Field(
+        default=None, description="host:port where the SDK serves its own metrics; none by default"
+    )
+
+    def of_process(self, slot: int) -> Self:
+        """Give what one of several processes is told: each serves the SDK's metrics by itself.
+
+        Parameters
+        ----------
+        slot
+            No two that run at once have the same, a process and its successor neither; 0 to twice
+            the processes.
+        """
+        if self.temporal_metrics_address is None:
+            return self
+        host, port = _place(self.temporal_metrics_address)
+        return self.model_copy(update={"temporal_metrics_address": f"{host}:{port + slot}"})
 
     @property
     def connection_url(self) -> str:
@@ -171,6 +198,17 @@ class Settings(BaseSettings):
         for url in (self.oidc_issuer, self.oidc_jwks_url):
             if url is not None and not _is_protected(url):
                 raise ValueError("the issuer is called over https, or on this machine")
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_metrics(self) -> Self:
+        if self.temporal_metrics_address is not None:
+            slots = 1 if self.api_workers == 1 else 2 * self.api_workers
+            _, port = _place(self.temporal_metrics_address)
+            if not 0 < port <= PORT_MAXIMUM - slots + 1:
+                raise ValueError(
+                    f"TEMPORAL_METRICS_ADDRESS needs {slots} ports, from the one that it names on"
+                )
         return self
 
     @model_validator(mode="after")
@@ -216,6 +254,14 @@ class Settings(BaseSettings):
     @property
     def _names_tls_files(self) -> bool:
         return any((self.temporal_tls_ca, self.temporal_tls_cert, self.temporal_tls_key))
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Take an address of the form host:port apart."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"{address!r} is no host:port")
+    return host, int(port)
 
 
 def _is_protected(url: str) -> bool:

@@ -9,6 +9,7 @@ from temporalio.service import RPCError
 from domain.errors import DatabaseUnavailable, TemporalUnavailable
 from persistence.violations import domain_error_of
 from runtime.database_roles import RolesRefused
+from runtime.metrics import MetricsPlaceTaken
 from runtime.migrations import StaleSchemaError
 from runtime.temporal_access import TemporalFileUnreadable
 
@@ -41,7 +42,7 @@ def _refusal(error: Exception) -> str | None:
         return f"The database's URL cannot be read; it has the form {URL_FORM}."
     if isinstance(error, RolesRefused):
         return f"The roles cannot be made: {error}."
-    if isinstance(error, StaleSchemaError | CommandError):
+    if isinstance(error, MetricsPlaceTaken | StaleSchemaError | CommandError):
         return f"{error}."
     if isinstance(error, TemporalFileUnreadable):
         return str(error)

@@ -14,6 +14,7 @@ from temporalio.api.operatorservice.v1 import (
 )
 from temporalio.client import (
     Client,
+    Interceptor,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
@@ -22,6 +23,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
+from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from temporalio.worker import (
     UnsandboxedWorkflowRunner,
@@ -106,8 +108,20 @@ async def connect(address: str, namespace: str) -> Client:
     return await connect_to(TemporalAccess(address=address, namespace=namespace))
 
 
-async def connect_to(access: TemporalAccess) -> Client:
+async def connect_to(
+    access: TemporalAccess,
+    *,
+    interceptors: Sequence[Interceptor] = (),
+    runtime: Runtime | None = None,
+) -> Client:
     """Connect to Temporal, and wait a while for it where it is just starting.
+
+    Parameters
+    ----------
+    interceptors
+        Of the client, and of the worker that is made with it.
+    runtime
+        The SDK's own, as ``make_runtime`` gives it; its default by default.
 
     Raises
     ------
@@ -122,6 +136,8 @@ async def connect_to(access: TemporalAccess) -> Client:
                 access.address,
                 namespace=access.namespace,
                 data_converter=access.converter,
+                interceptors=interceptors,
+                runtime=runtime,
                 retry_config=CALL_RETRIES,
                 tls=access.tls,
                 api_key=access.api_key,

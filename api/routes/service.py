@@ -9,14 +9,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 
+from api.business_metrics import BusinessMetrics
 from api.context import Context
 from api.ledger_metrics import LedgerMetrics
 from api.problems import problem_response
 from api.responses import answer, problems
+from api.stuck_metrics import StuckMetrics
 
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes add up their metrics; read by prometheus_client."""
 
+_BUSINESS: Final = BusinessMetrics()
+_STUCK: Final = StuckMetrics()
 _LEDGER: Final = LedgerMetrics()
 
 router = APIRouter(tags=["service"])
@@ -58,9 +62,12 @@ async def readyz(context: Context) -> Response:
 async def metrics(context: Context) -> Response:
     """Give the metrics in the text format of Prometheus.
 
-    Of all processes together where several serve the API, else of this one. What is known of the
-    ledger comes from the database, and is a few seconds old.
+    Of all processes together where several serve the API, else of this one. What is under way and
+    what is known of the ledger comes from the database, and is a few seconds old; what is stuck,
+    half a minute.
     """
+    _STUCK.refresh(context.stuck)
+    await _BUSINESS.refresh(context.figures, context.dependencies)
     await _LEDGER.refresh(context.proofs)
     registry = REGISTRY
     if MULTIPROCESS_VARIABLE in os.environ:

@@ -36,7 +36,7 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(
-    database_url: str, temporal: TemporalServer, *, service_url: str
+    database_url: str, temporal: TemporalServer, *, service_url: str, **variables: str
 ) -> AsyncIterator[Stack]:
     """Start an API and a worker on a migrated database, and stop them afterwards.
 
@@ -46,6 +46,8 @@ async def running_stack(
         For the tests, of the tables' owner.
     service_url
         For the product.
+    variables
+        Further environment variables of both.
     """
     port = free_port()
     api_url = f"http://{LOOPBACK}:{port}"
@@ -59,6 +61,7 @@ async def running_stack(
         "API_HOST": LOOPBACK,
         "API_PORT": str(port),
         **({"TEMPORAL_UI_URL": temporal.ui_url} if temporal.ui_url else {}),
+        **variables,
     }
     with throwaway_data_dir() as folder:
         logs = folder / "logs"

@@ -11,7 +11,7 @@ from runtime.local_errors import MissingServerError
 COMMANDS = (
     *("demo", "dev", "api", "worker", "migrate", "verify", "send", "show", "list", "import"),
     *("capture", "extend", "cancel", "reverse", "approve", "reject", "audit"),
-    *("stuck", "evidence"),
+    *("stuck", "top", "evidence"),
 )
 SEND = ("send", "--to", "x", "--amount", "1", "--currency", "EUR")
 GROUPS = {

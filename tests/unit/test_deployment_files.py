@@ -184,7 +184,7 @@ def test_ports_are_published_on_loopback_alone() -> None:
     blocks = re.findall(r"^ +ports:\n((?:^ +- .+\n)+)", COMPOSE, re.MULTILINE)
     ports = [line.strip() for block in blocks for line in block.splitlines()]
 
-    assert len(ports) == len(re.findall(r"\bports:", COMPOSE)) == 2
+    assert len(ports) == len(re.findall(r"\bports:", COMPOSE)) == 3
     assert all(port.startswith('- "127.0.0.1:') for port in ports)
 
 
@@ -194,12 +194,15 @@ def test_images_of_others_are_pinned_and_temporals_agree() -> None:
     [python_tag] = re.findall(r"^ARG PYTHON_IMAGE=python:(\S+)$", DOCKERFILE, re.MULTILINE)
 
     assert sorted(tags) == [
+        "grafana/grafana",
+        "jaegertracing/jaeger",
         "postgres",
+        "prom/prometheus",
         "temporalio/admin-tools",
         "temporalio/server",
         "temporalio/ui",
     ]
-    assert all(re.match(r"\d+\.\d+", tag) for tag in [*tags.values(), python_tag])
+    assert all(re.match(r"v?\d+\.\d+", tag) for tag in [*tags.values(), python_tag])
     assert tags["temporalio/server"] == tags["temporalio/admin-tools"]
 
 
