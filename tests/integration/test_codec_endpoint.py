@@ -110,7 +110,7 @@ async def test_without_a_scope_or_a_key_nothing_is_decoded(
 
 
 async def test_what_is_not_encrypted_comes_back_as_it_was(keys: Keys) -> None:
-    assert told(await decode(await keys(), {"payloads": [PLAIN]})) == PLAIN
+    assert told(await decode(await keys(Scope.TRANSFERS_READ), {"payloads": [PLAIN]})) == PLAIN
 
 
 async def test_what_was_altered_or_is_no_payload_is_refused(
