@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 0.05
 
 
