@@ -5,6 +5,7 @@ from typing import Annotated, Self, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.fields import Moment, Name
 from api.schemas import ChangeBody
@@ -39,7 +40,9 @@ class ApiKeyCreate(ChangeBody):
     @model_validator(mode="after")
     def _whole_rate(self) -> Self:
         if (self.requests_per_second is None) != (self.requests_burst is None):
-            raise ValueError("requests_per_second and requests_burst are given together")
+            raise PydanticCustomError(
+                "missing", "requests_per_second and requests_burst are given together"
+            )
         return self
 
     def to_new_key(self) -> NewApiKey:

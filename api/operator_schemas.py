@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.fields import CurrencyCode, Note
 from api.schemas import ListView, PendingActivityView, RequestBody
@@ -19,7 +20,9 @@ class ActionBody(RequestBody):
     """Why an operator does something with a transfer."""
 
     reason: Note
-    preview: bool = Field(default=False, description="Tell what would happen; change nothing.")
+    preview: StrictBool = Field(
+        default=False, description="Tell what would happen; change nothing."
+    )
 
 
 class SelectionBody(RequestBody):
@@ -51,7 +54,7 @@ class BulkActionBody(ActionBody):
     @model_validator(mode="after")
     def _is_one_selection(self) -> "BulkActionBody":
         if (self.transfer_ids is None) == (self.stuck is None):
-            raise ValueError("give either transfer_ids or stuck")
+            raise PydanticCustomError("missing", "give either transfer_ids or stuck")
         return self
 
 

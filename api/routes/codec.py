@@ -1,12 +1,14 @@
 """Temporal's remote codec protocol: payloads in clear for Temporal's UI and command line."""
 
+import re
 from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import Base64Bytes, BaseModel, Field
+from pydantic import Base64Bytes, BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 from temporalio.api.common.v1 import Payload
 
 from api.auth import OperationsWriter, TransfersReader, log_in_with
@@ -41,11 +43,27 @@ INVITATION: Final = (
 )
 
 
+BASE64: Final = re.compile("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
+def _in_base64(value: object) -> object:
+    if isinstance(value, str) and BASE64.fullmatch(value) is None:
+        raise PydanticCustomError("string_pattern_mismatch", "must be in base64, with its padding")
+    return value
+
+
+Bytes = Annotated[
+    Base64Bytes,
+    BeforeValidator(_in_base64),
+    WithJsonSchema({"type": "string", "pattern": f"^{BASE64.pattern}$"}),
+]
+
+
 class PayloadView(BaseModel):
     """One payload as Temporal has it, with bytes in base64."""
 
-    metadata: dict[str, Base64Bytes] = Field(default_factory=dict)
-    data: Base64Bytes = b""
+    metadata: dict[str, Bytes] = Field(default_factory=dict)
+    data: Bytes = b""
 
     @staticmethod
     def of(payload: Payload) -> "PayloadView":

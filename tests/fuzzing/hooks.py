@@ -28,6 +28,7 @@ BEYOND_SCHEMAS: Final = frozenset(
         "repeated",
         "period_order",
         # Bounds that go by the present, by the years of a calendar, or by size as JSON.
+        "past",
         "time_bounds",
         "time_range",
         "cursor_form",
