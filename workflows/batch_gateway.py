@@ -11,8 +11,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import BatchKey, BatchProgress
 from domain.batches import TransferBatch
-from workflows.gateway import RPC_TIMEOUT, temporal_errors
 from workflows.search_attributes import BATCH_ID, TENANT_ID
+from workflows.temporal_calls import RPC_TIMEOUT, temporal_errors
 from workflows.transfer import WORKFLOW_TASK_TIMEOUT
 from workflows.transfer_batch import TransferBatchWorkflow
 

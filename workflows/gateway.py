@@ -1,25 +1,15 @@
-"""Temporal as the API and the operators see it: start transfers, wait for them, look at them.
-
-Raw service calls where a workflow's status is read: the SDK's own reading fails on statuses that
-it does not know yet, such as a paused workflow's.
-"""
+"""Temporal as the API and the operators see it: start transfers, wait for them, look at them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final, cast
 
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import PendingActivityState, WorkflowExecutionStatus
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.api.workflowservice.v1 import (
-    DescribeWorkflowExecutionRequest,
-    DescribeWorkflowExecutionResponse,
-    GetWorkflowExecutionHistoryRequest,
-    ListWorkflowExecutionsRequest,
-)
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -29,40 +19,37 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.common import WorkflowIDReusePolicy as ReusePolicy
-from temporalio.converter import DataConverter, WorkflowSerializationContext
-from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import FailureDetails, OperationInput, TransferInput, TransferProgress
-from domain.errors import PayloadsUnavailable, TemporalUnavailable
+from domain.errors import TemporalUnavailable
 from domain.ids import TenantId, TransferId
 from domain.ids import workflow_id as workflow_id_of
+from domain.stuck import NOT_FOUND, OPEN_STATUSES
 from domain.transfers import Transfer
 from workflows.payload_keys import PayloadUnreadable
 from workflows.search_attributes import TENANT_ID, TRANSFER_ID, search_attributes_of
+from workflows.temporal_calls import (
+    RPC_TIMEOUT,
+    converter_of,
+    describe,
+    listed,
+    moment_in,
+    moment_of,
+    status_of,
+    temporal_errors,
+    told_last_failure,
+)
 from workflows.transfer import WORKFLOW_TASK_TIMEOUT, TransferWorkflow
 
-RPC_TIMEOUT: Final = timedelta(seconds=5)
 QUERY_TIMEOUT: Final = timedelta(seconds=3)
 ACCEPTANCE_SECONDS: Final = 1.0
 """How long an operation is given at least to be taken in."""
-LIST_PAGE_SIZE: Final = 1_000
 
 _CUT_SHORT: Final = "AcceptedUpdateCompletedWorkflow"
 """Temporal's own failure of an update whose workflow was ended while it carried it out."""
 _CONTINUED: Final = "CONTINUED_AS_NEW"
-_OPEN_STATUSES: Final = frozenset({"RUNNING", "PAUSED"})
-_PASSING_FAILURES: Final = frozenset(
-    {
-        RPCStatusCode.ABORTED,
-        RPCStatusCode.CANCELLED,
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.INTERNAL,
-        RPCStatusCode.RESOURCE_EXHAUSTED,
-        RPCStatusCode.UNAVAILABLE,
-        RPCStatusCode.UNKNOWN,
-    }
-)
 
 
 class OperationRefused(Exception):
@@ -265,29 +252,29 @@ class TransferGateway:
         str | None
             Temporal's name of the status, or ``NOT_FOUND`` where Temporal knows no such workflow.
         """
-        described = await self._describe(workflow_id)
+        described = await describe(self._client, workflow_id)
         if described is None:
-            return "NOT_FOUND"
-        status = _status(described)
-        return None if status in _OPEN_STATUSES else status
+            return NOT_FOUND
+        status = status_of(described)
+        return None if status in OPEN_STATUSES else status
 
     async def live(self, workflow_id: str) -> LiveWorkflow | None:
         """Look at a workflow; ``None`` where Temporal knows no such one (any more)."""
-        described = await self._describe(workflow_id)
+        described = await describe(self._client, workflow_id)
         if described is None:
             return None
         info = described.workflow_execution_info
         return LiveWorkflow(
             workflow_id=workflow_id,
             run_id=info.execution.run_id,
-            status=_status(described),
+            status=status_of(described),
             stage=await self._stage(workflow_id),
-            started_at=_time(info.start_time),
-            closed_at=_time(info.close_time) if info.HasField("close_time") else None,
+            started_at=moment_of(info.start_time),
+            closed_at=moment_in(info, "close_time"),
             history_length=info.history_length,
             pending_activities=tuple(
                 [
-                    _pending(found, await self._failure(workflow_id, found))
+                    _pending(found, await told_last_failure(self._client, workflow_id, found))
                     for found in described.pending_activities
                 ]
             ),
@@ -296,8 +283,8 @@ class TransferGateway:
     async def accepted(self, tenant_id: TenantId, transfer_id: TransferId) -> TransferInput | None:
         """Find the order of a transfer that Temporal has accepted, recorded or not."""
         query = f"{TRANSFER_ID.name} = '{transfer_id}' AND {TENANT_ID.name} = '{tenant_id}'"
-        async for execution in self._list(query):
-            return await self._input(execution)
+        async for info in listed(self._client, query):
+            return await self._input(info.execution)
         return None
 
     async def known_order(self, workflow_id: str) -> TransferInput | None:
@@ -321,8 +308,8 @@ class TransferGateway:
         From Temporal's visibility store, which follows the truth with a small delay.
         """
         query = "WorkflowType = 'TransferWorkflow' AND ExecutionStatus = 'Running'"
-        async for execution in self._list(query):
-            yield execution.workflow_id
+        async for info in listed(self._client, query):
+            yield info.execution.workflow_id
 
     async def closed_since(self, moment: datetime) -> AsyncIterator[ClosedTransfer]:
         """Go through the workflows of transfers that have ended since a time, of all tenants.
@@ -333,9 +320,10 @@ class TransferGateway:
         truth with a small delay.
         """
         query = f"WorkflowType = 'TransferWorkflow' AND CloseTime >= '{moment.isoformat()}'"
-        async for execution in self._list(query):
-            described = await self._describe(execution.workflow_id, execution.run_id)
-            if described is None or _status(described) == _CONTINUED:
+        async for info in listed(self._client, query):
+            execution = info.execution
+            described = await describe(self._client, execution.workflow_id, execution.run_id)
+            if described is None or status_of(described) == _CONTINUED:
                 continue
             handle: WorkflowHandle[TransferWorkflow, TransferProgress] = (
                 self._client.get_workflow_handle(
@@ -349,15 +337,15 @@ class TransferGateway:
                     outcome = await handle.result(rpc_timeout=RPC_TIMEOUT)
             except WorkflowFailureError:
                 outcome = None
-            closed_at = _time(described.workflow_execution_info.close_time)
+            closed_at = moment_of(described.workflow_execution_info.close_time)
             yield ClosedTransfer(await self._input(execution), outcome, closed_at)
 
     async def open_transfers(self) -> AsyncIterator[OpenTransfer]:
         """Go through the open workflows of transfers with their orders."""
         async for workflow_id in self.open_workflow_ids():
-            described = await self._describe(workflow_id)
-            if described is not None and _status(described) in _OPEN_STATUSES:
-                started_at = _time(described.workflow_execution_info.start_time)
+            described = await describe(self._client, workflow_id)
+            if described is not None and status_of(described) in OPEN_STATUSES:
+                started_at = moment_of(described.workflow_execution_info.start_time)
                 yield OpenTransfer(await self.order_of(workflow_id), started_at)
 
     async def carry_on(self, transfer: Transfer) -> None:
@@ -383,25 +371,8 @@ class TransferGateway:
     async def open_batch_workflow_ids(self) -> AsyncIterator[str]:
         """Go through the ids of all open workflows of batches, as ``open_workflow_ids`` does."""
         query = "WorkflowType = 'TransferBatchWorkflow' AND ExecutionStatus = 'Running'"
-        async for execution in self._list(query):
-            yield execution.workflow_id
-
-    async def _describe(
-        self, workflow_id: str, run_id: str = ""
-    ) -> DescribeWorkflowExecutionResponse | None:
-        try:
-            with temporal_errors():
-                return await self._client.workflow_service.describe_workflow_execution(
-                    DescribeWorkflowExecutionRequest(
-                        namespace=self._client.namespace,
-                        execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
+        async for info in listed(self._client, query):
+            yield info.execution.workflow_id
 
     async def _stage(self, workflow_id: str) -> str | None:
         handle: WorkflowHandle[TransferWorkflow, TransferProgress] = (
@@ -412,41 +383,6 @@ class TransferGateway:
         except (RPCError, PayloadUnreadable):
             return None
 
-    async def _failure(self, workflow_id: str, found: PendingActivityInfo) -> str | None:
-        """Read why a pending activity's last attempt failed; it may be encrypted."""
-        if not found.HasField("last_failure"):
-            return None
-        code = found.last_failure.application_failure_info.type
-        try:
-            error = await self._converter(workflow_id).decode_failure(found.last_failure)
-            message = error.message if isinstance(error, FailureError) else str(error)
-        except PayloadUnreadable as unreadable:
-            message = str(unreadable)
-        return f"{code}: {message}" if code else message
-
-    def _converter(self, workflow_id: str) -> DataConverter:
-        context = WorkflowSerializationContext(self._client.namespace, workflow_id)
-        return self._client.data_converter.with_context(context)
-
-    async def _list(self, query: str) -> AsyncIterator[WorkflowExecution]:
-        next_page = b""
-        while True:
-            with temporal_errors():
-                page = await self._client.workflow_service.list_workflow_executions(
-                    ListWorkflowExecutionsRequest(
-                        namespace=self._client.namespace,
-                        query=query,
-                        page_size=LIST_PAGE_SIZE,
-                        next_page_token=next_page,
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-            for found in page.executions:
-                yield found.execution
-            next_page = page.next_page_token
-            if not next_page:
-                return
-
     async def _input(self, execution: WorkflowExecution) -> TransferInput:
         with temporal_errors():
             history = await self._client.workflow_service.get_workflow_execution_history(
@@ -456,37 +392,10 @@ class TransferGateway:
                 timeout=RPC_TIMEOUT,
             )
         started = history.history.events[0].workflow_execution_started_event_attributes
-        converter = self._converter(execution.workflow_id)
+        converter = converter_of(self._client, execution.workflow_id)
         with temporal_errors():
-            decoded: list[Any] = await converter.decode(started.input.payloads, [TransferInput])
-        order: TransferInput = decoded[0]
-        return order
-
-
-@contextmanager
-def temporal_errors() -> Iterator[None]:
-    """Name what passes by itself, where Temporal is called.
-
-    Raises
-    ------
-    TemporalUnavailable
-        No answer in time. Other refusals of Temporal pass as they are.
-    PayloadsUnavailable
-        The answer is encrypted, and its key is not here.
-    """
-    try:
-        yield
-    except PayloadUnreadable as error:
-        raise PayloadsUnavailable from error
-    except RPCError as error:
-        if error.status in _PASSING_FAILURES:
-            raise TemporalUnavailable from error
-        raise
-
-
-def _status(described: DescribeWorkflowExecutionResponse) -> str:
-    name = WorkflowExecutionStatus.Name(described.workflow_execution_info.status)
-    return name.removeprefix("WORKFLOW_EXECUTION_STATUS_")
+            [order] = await converter.decode(started.input.payloads, [TransferInput])
+        return cast(TransferInput, order)
 
 
 def _pending(found: PendingActivityInfo, last_failure: str | None) -> PendingActivity:
@@ -495,14 +404,5 @@ def _pending(found: PendingActivityInfo, last_failure: str | None) -> PendingAct
         state=PendingActivityState.Name(found.state).removeprefix("PENDING_ACTIVITY_STATE_"),
         attempt=found.attempt,
         last_failure=last_failure,
-        next_attempt_at=(
-            _time(found.next_attempt_schedule_time)
-            if found.HasField("next_attempt_schedule_time")
-            else None
-        ),
+        next_attempt_at=moment_in(found, "next_attempt_schedule_time"),
     )
-
-
-def _time(timestamp: Any) -> datetime:
-    moment: datetime = timestamp.ToDatetime(tzinfo=UTC)
-    return moment

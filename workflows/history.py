@@ -1,31 +1,50 @@
 """What Temporal still has of a transfer's workflow, as evidence."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.workflowservice.v1 import (
-    DescribeWorkflowExecutionRequest,
-    GetWorkflowExecutionHistoryRequest,
-)
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.evidence import HistoryRecord, TemporalEvidence
 from domain.limits import EVIDENCE_HISTORY_EVENTS_MAXIMUM
 from domain.stuck import NOT_FOUND, OPEN_STATUSES
-from workflows.gateway import RPC_TIMEOUT, temporal_errors
+from workflows.temporal_calls import (
+    RPC_TIMEOUT,
+    describe,
+    moment_of,
+    status_of,
+    temporal_errors,
+    told_failure,
+)
 
 PAGE_EVENTS: Final = 500
 LOCAL_ACTIVITY: Final = "core_local_activity"
 """Name of the markers in which the SDK keeps local activities."""
 
 _PREFIX: Final = "EVENT_TYPE_"
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What an event says of the transfer; a failure may still be encrypted."""
+
+    what: str
+    step: str | None = None
+    attempt: int | None = None
+    reason: str | None = None
+    failure: Failure | None = None
 
 
 class HistoryReader:
@@ -41,35 +60,28 @@ class HistoryReader:
 
     async def read(self, workflow_id: str) -> TemporalEvidence:
         """Read what Temporal keeps of the newest run of a workflow."""
+        found = await describe(self._client, workflow_id)
+        if found is None:
+            return TemporalEvidence(workflow_id, None, NOT_FOUND, (), is_complete=True)
+        execution = found.workflow_execution_info.execution
         try:
-            with temporal_errors():
-                found = await self._client.workflow_service.describe_workflow_execution(
-                    DescribeWorkflowExecutionRequest(
-                        namespace=self._client.namespace,
-                        execution=WorkflowExecution(workflow_id=workflow_id),
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-            execution = found.workflow_execution_info.execution
             events, is_complete = await self._events(execution)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return TemporalEvidence(workflow_id, None, NOT_FOUND, (), is_complete=True)
             raise
-        records = list(_records(execution.run_id, events))
-        status = WorkflowExecutionStatus.Name(found.workflow_execution_info.status)
-        status = status.removeprefix("WORKFLOW_EXECUTION_STATUS_")
+        steps = _steps_of(events)
+        records = [
+            await self._record(execution, event.event_id, moment_of(event.event_time), facts)
+            for event in events
+            if (facts := _facts_of(event, steps)) is not None
+        ]
+        status = status_of(found)
         # Of a workflow that was terminated, the server still tells what was pending then.
         pending_activities = found.pending_activities if status in OPEN_STATUSES else ()
         records += [
-            HistoryRecord(
-                run_id=execution.run_id,
-                event_id=0,
-                occurred_at=pending.last_started_time.ToDatetime(tzinfo=UTC),
-                what="activity pending",
-                step=pending.activity_type.name,
-                attempt=pending.attempt,
-                error=pending.last_failure.message or None,
+            await self._record(
+                execution, 0, moment_of(pending.last_started_time), _pending(pending)
             )
             for pending in pending_activities
         ]
@@ -79,6 +91,22 @@ class HistoryReader:
             status=status,
             records=records,
             is_complete=is_complete,
+        )
+
+    async def _record(
+        self, execution: WorkflowExecution, event_id: int, moment: datetime, facts: _Facts
+    ) -> HistoryRecord:
+        error = facts.reason
+        if facts.failure is not None:
+            error = await told_failure(self._client, execution.workflow_id, facts.failure)
+        return HistoryRecord(
+            run_id=execution.run_id,
+            event_id=event_id,
+            occurred_at=moment,
+            what=facts.what,
+            step=facts.step,
+            attempt=facts.attempt,
+            error=error or None,
         )
 
     async def _events(self, execution: WorkflowExecution) -> tuple[list[HistoryEvent], bool]:
@@ -102,92 +130,91 @@ class HistoryReader:
         return events[:EVIDENCE_HISTORY_EVENTS_MAXIMUM], False
 
 
-def _records(run_id: str, events: list[HistoryEvent]) -> Iterator[HistoryRecord]:
-    """Tell of each event that says something of the transfer; the others are mere bookkeeping."""
-    steps: dict[int, str] = {}
-    for event in events:
-        kind = EventType.Name(event.event_type).removeprefix(_PREFIX)
-        if kind == "ACTIVITY_TASK_SCHEDULED":
-            steps[event.event_id] = (
-                event.activity_task_scheduled_event_attributes.activity_type.name
-            )
-        read = _READERS.get(kind)
-        if read is None:
-            continue
-        facts = read(event, steps)
-        if facts is not None:
-            yield HistoryRecord(
-                run_id=run_id,
-                event_id=event.event_id,
-                occurred_at=_time(event.event_time),
-                what=facts.pop("what", None) or kind.lower().replace("_", " "),
-                **facts,
-            )
+_Steps = Mapping[int, str]
+_Reader = Callable[[str, HistoryEvent, _Steps], _Facts | None]
 
 
-Facts = dict[str, Any]
-Reader = Callable[[HistoryEvent, Mapping[int, str]], Facts | None]
+def _steps_of(events: Iterable[HistoryEvent]) -> _Steps:
+    """Name the activities that were scheduled, by the events that did."""
+    return {
+        event.event_id: event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    }
 
 
-def _local_activity(event: HistoryEvent, _steps: Mapping[int, str]) -> Facts | None:
+def _facts_of(event: HistoryEvent, steps: _Steps) -> _Facts | None:
+    """Tell what an event says of the transfer; ``None`` where it is mere bookkeeping."""
+    kind = EventType.Name(event.event_type).removeprefix(_PREFIX)
+    read = _READERS.get(kind)
+    return None if read is None else read(kind.lower().replace("_", " "), event, steps)
+
+
+def _plain(what: str, _event: HistoryEvent, _steps: _Steps) -> _Facts:
+    return _Facts(what)
+
+
+def _local_activity(_what: str, event: HistoryEvent, _steps: _Steps) -> _Facts | None:
     marker = event.marker_recorded_event_attributes
     if marker.marker_name != LOCAL_ACTIVITY:
         return None
-    failed = marker.HasField("failure")
-    facts: Facts = {"what": f"local activity {'failed' if failed else 'completed'}"}
+    told: dict[str, Any] = {}
     for payload in marker.details["data"].payloads:
-        try:
-            told = json.loads(payload.data)
-        except ValueError:
-            # The SDK's own note, in a form of another version.
-            continue
-        facts |= {"step": told.get("activity_type"), "attempt": told.get("attempt")}
-    if failed:
-        facts["error"] = _failure(marker.failure)
-    return facts
+        # The SDK's own note; in a form of another version it tells nothing here.
+        with suppress(ValueError):
+            told |= json.loads(payload.data)
+    failed = marker.HasField("failure")
+    return _Facts(
+        f"local activity {'failed' if failed else 'completed'}",
+        step=told.get("activity_type"),
+        attempt=told.get("attempt"),
+        failure=marker.failure if failed else None,
+    )
 
 
-def _started(event: HistoryEvent, steps: Mapping[int, str]) -> Facts:
+def _started(_what: str, event: HistoryEvent, steps: _Steps) -> _Facts:
     told = event.activity_task_started_event_attributes
-    return {
-        "what": "activity started",
-        "step": steps.get(told.scheduled_event_id),
-        "attempt": told.attempt,
-        "error": _failure(told.last_failure) if told.HasField("last_failure") else None,
-    }
+    return _Facts(
+        "activity started",
+        step=steps.get(told.scheduled_event_id),
+        attempt=told.attempt,
+        failure=told.last_failure if told.HasField("last_failure") else None,
+    )
 
 
-def _activity_end(event: HistoryEvent, steps: Mapping[int, str]) -> Facts:
+def _pending(found: PendingActivityInfo) -> _Facts:
+    return _Facts(
+        "activity pending",
+        step=found.activity_type.name,
+        attempt=found.attempt,
+        failure=found.last_failure if found.HasField("last_failure") else None,
+    )
+
+
+def _activity_end(what: str, event: HistoryEvent, steps: _Steps) -> _Facts:
     told = getattr(event, event.WhichOneof("attributes") or "")
-    error = _failure(told.failure) if hasattr(told, "failure") else None
-    what = EventType.Name(event.event_type).removeprefix(f"{_PREFIX}ACTIVITY_TASK_").lower()
-    return {
-        "what": f"activity {what.replace('_', ' ')}",
-        "step": steps.get(told.scheduled_event_id),
-        "error": error,
-    }
+    return _Facts(
+        what.replace("activity task", "activity"),
+        step=steps.get(told.scheduled_event_id),
+        failure=getattr(told, "failure", None),
+    )
 
 
-def _update(event: HistoryEvent, _steps: Mapping[int, str]) -> Facts:
+def _update(_what: str, event: HistoryEvent, _steps: _Steps) -> _Facts:
     told = event.workflow_execution_update_accepted_event_attributes
-    return {"what": "update accepted", "step": told.accepted_request.input.name}
+    return _Facts("update accepted", step=told.accepted_request.input.name)
 
 
-def _reason(event: HistoryEvent, _steps: Mapping[int, str]) -> Facts:
+def _reason(what: str, event: HistoryEvent, _steps: _Steps) -> _Facts:
     told = getattr(event, event.WhichOneof("attributes") or "")
-    return {"error": getattr(told, "reason", "") or getattr(told, "cause", "") or None}
+    return _Facts(what, reason=getattr(told, "reason", "") or getattr(told, "cause", ""))
 
 
-def _task_failed(event: HistoryEvent, _steps: Mapping[int, str]) -> Facts:
-    told = event.workflow_task_failed_event_attributes
-    return {"error": _failure(told.failure)}
+def _task_failed(what: str, event: HistoryEvent, _steps: _Steps) -> _Facts:
+    return _Facts(what, failure=event.workflow_task_failed_event_attributes.failure)
 
 
-def _plain(_event: HistoryEvent, _steps: Mapping[int, str]) -> Facts:
-    return {}
-
-
-_READERS: Final[Mapping[str, Reader]] = MappingProxyType(
+_READERS: Final[Mapping[str, _Reader]] = MappingProxyType(
     {
         "WORKFLOW_EXECUTION_STARTED": _plain,
         "WORKFLOW_EXECUTION_COMPLETED": _plain,
@@ -210,13 +237,3 @@ _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
         "ACTIVITY_TASK_CANCELED": _activity_end,
     }
 )
-
-
-def _failure(failure: Any) -> str | None:
-    code: str = failure.application_failure_info.type
-    return (f"{code}: {failure.message}" if code else str(failure.message)) or None
-
-
-def _time(timestamp: Any) -> datetime:
-    moment: datetime = timestamp.ToDatetime(tzinfo=UTC)
-    return moment

@@ -1,9 +1,6 @@
-"""Temporal as operators see it: what is in a workflow's way, and how it is moved on.
+"""Temporal as operators see it: what is in a workflow's way, and how it is moved on."""
 
-Raw service calls throughout: the SDK's own reading fails on the status of a paused workflow.
-"""
-
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,17 +12,13 @@ from temporalio.api.enums.v1 import (
     EventType,
     PendingActivityState,
     PendingWorkflowTaskState,
-    WorkflowExecutionStatus,
 )
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
-    DescribeWorkflowExecutionRequest,
     DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryReverseRequest,
-    ListWorkflowExecutionsRequest,
     PauseActivityRequest,
-    RequestCancelWorkflowExecutionRequest,
     ResetActivityRequest,
     TerminateWorkflowExecutionRequest,
     UnpauseActivityRequest,
@@ -41,12 +34,22 @@ from domain.ids import TenantId
 from domain.ids import workflow_id as workflow_id_of
 from domain.limits import STUCK_TASK_ATTEMPTS
 from domain.stuck import NOT_FOUND, PendingStep, WorkflowSight
-from workflows.gateway import LIST_PAGE_SIZE, RPC_TIMEOUT, temporal_errors
 from workflows.search_attributes import TRANSFER_ID, search_attributes_of
+from workflows.temporal_calls import (
+    RPC_TIMEOUT,
+    describe,
+    listed,
+    moment_in,
+    moment_of,
+    request_cancel,
+    status_of,
+    temporal_errors,
+    told_failure,
+    told_last_failure,
+)
 from workflows.transfer import WORKFLOW_TASK_TIMEOUT, TransferWorkflow
 
 IDENTITY: Final = "transfers-operator"
-_STATUS: Final = "WORKFLOW_EXECUTION_STATUS_"
 _PAUSED_STATES: Final = frozenset(
     {
         PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED,
@@ -88,23 +91,14 @@ class OperationsGateway:
 
     async def look(self, workflow_id: str) -> WorkflowSight:
         """Tell what is in a workflow's way."""
-        try:
-            with temporal_errors():
-                found = await self._client.workflow_service.describe_workflow_execution(
-                    DescribeWorkflowExecutionRequest(
-                        namespace=self._client.namespace,
-                        execution=WorkflowExecution(workflow_id=workflow_id),
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return WorkflowSight(workflow_id, None, NOT_FOUND)
-            raise
+        found = await describe(self._client, workflow_id)
+        if found is None:
+            return WorkflowSight(workflow_id, None, NOT_FOUND)
         failure = None
         if found.pending_workflow_task.attempt >= STUCK_TASK_ATTEMPTS:
             failure = await self._task_failure(found.workflow_execution_info.execution)
-        return _sight(workflow_id, found, failure)
+        steps = [await self._step(workflow_id, pending) for pending in found.pending_activities]
+        return _sight(workflow_id, found, steps, failure)
 
     async def flagged(self, *, maximum: int) -> list[str]:
         """Find the ids of open workflows that are paused, or whose tasks fail.
@@ -118,7 +112,7 @@ class OperationsGateway:
         for flag in _FLAGS:
             query = f"{_OUR_TYPES} AND ExecutionStatus IN ('Running', 'Paused') AND {flag}"
             with _unknown_attributes():
-                async for info in self._list(query, maximum=maximum):
+                async for info in listed(self._client, query, maximum=maximum):
                     found[info.execution.workflow_id] = None
         return list(found)[:maximum]
 
@@ -130,12 +124,13 @@ class OperationsGateway:
             "WorkflowType = 'TransferWorkflow' AND ExecutionStatus = 'Running' "
             f"AND StartTime < '{started_before.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'"
         )
-        async for info in self._list(query, maximum=maximum):
+        async for info in listed(self._client, query, maximum=maximum):
             yield self._open(info)
 
     async def accepted(self, transfer_id: UUID) -> OpenWorkflow | None:
         """Find the workflow of a transfer that the database need not know."""
-        async for info in self._list(f"{TRANSFER_ID.name} = '{transfer_id}'", maximum=1):
+        query = f"{TRANSFER_ID.name} = '{transfer_id}'"
+        async for info in listed(self._client, query, maximum=1):
             return self._open(info)
         return None
 
@@ -147,43 +142,37 @@ class OperationsGateway:
         int
             How many steps that was.
         """
-        done = 0
-        for step in sight.steps:
-            if step.is_paused:
-                continue
-            with _ended():
-                await self._client.workflow_service.reset_activity(
-                    ResetActivityRequest(
-                        namespace=self._client.namespace,
-                        execution=_execution(sight),
-                        identity=IDENTITY,
-                        id=step.id,
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-                done += 1
-        return done
+
+        def reset(step: PendingStep) -> Awaitable[object]:
+            return self._client.workflow_service.reset_activity(
+                ResetActivityRequest(
+                    namespace=self._client.namespace,
+                    execution=_execution(sight),
+                    identity=IDENTITY,
+                    id=step.id,
+                ),
+                timeout=RPC_TIMEOUT,
+            )
+
+        return await _each(sight.steps, reset, paused=False)
 
     async def pause(self, sight: WorkflowSight, reason: str) -> int:
         """Let the pending steps not be tried any more; an attempt that is under way goes on."""
-        done = 0
-        for step in sight.steps:
-            if step.is_paused:
-                continue
-            with _ended():
-                await self._client.workflow_service.pause_activity(
-                    PauseActivityRequest(
-                        namespace=self._client.namespace,
-                        execution=_execution(sight),
-                        identity=IDENTITY,
-                        id=step.id,
-                        reason=reason,
-                        request_id=str(uuid4()),
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-                done += 1
-        return done
+
+        def pause(step: PendingStep) -> Awaitable[object]:
+            return self._client.workflow_service.pause_activity(
+                PauseActivityRequest(
+                    namespace=self._client.namespace,
+                    execution=_execution(sight),
+                    identity=IDENTITY,
+                    id=step.id,
+                    reason=reason,
+                    request_id=str(uuid4()),
+                ),
+                timeout=RPC_TIMEOUT,
+            )
+
+        return await _each(sight.steps, pause, paused=False)
 
     async def resume(self, sight: WorkflowSight, reason: str) -> int:
         """Let what is paused go on: the steps, and the workflow as a whole."""
@@ -202,34 +191,29 @@ class OperationsGateway:
                     timeout=RPC_TIMEOUT,
                 )
                 done += 1
-        for step in sight.steps:
-            if not step.is_paused:
-                continue
-            with _ended():
-                await self._client.workflow_service.unpause_activity(
-                    UnpauseActivityRequest(
-                        namespace=self._client.namespace,
-                        execution=_execution(sight),
-                        identity=IDENTITY,
-                        id=step.id,
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-                done += 1
-        return done
+
+        def unpause(step: PendingStep) -> Awaitable[object]:
+            return self._client.workflow_service.unpause_activity(
+                UnpauseActivityRequest(
+                    namespace=self._client.namespace,
+                    execution=_execution(sight),
+                    identity=IDENTITY,
+                    id=step.id,
+                ),
+                timeout=RPC_TIMEOUT,
+            )
+
+        return done + await _each(sight.steps, unpause, paused=True)
 
     async def request_cancel(self, sight: WorkflowSight, reason: str) -> None:
         """Ask a workflow to give its transfer up; it hears of it whenever a worker is there."""
         with _ended():
-            await self._client.workflow_service.request_cancel_workflow_execution(
-                RequestCancelWorkflowExecutionRequest(
-                    namespace=self._client.namespace,
-                    workflow_execution=_execution(sight),
-                    identity=IDENTITY,
-                    reason=reason,
-                    request_id=str(uuid4()),
-                ),
-                timeout=RPC_TIMEOUT,
+            await request_cancel(
+                self._client,
+                _execution(sight),
+                identity=IDENTITY,
+                reason=reason,
+                request_id=str(uuid4()),
             )
 
     async def terminate(self, sight: WorkflowSight, reason: str) -> None:
@@ -285,8 +269,26 @@ class OperationsGateway:
             )
         for event in found.history.events:
             if event.event_type in _TASK_ENDS:
-                return _task_end(event)
+                return await self._task_end(execution.workflow_id, event)
         return None
+
+    async def _task_end(self, workflow_id: str, event: HistoryEvent) -> str:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+            return "A worker took the workflow task and did not finish it in time."
+        failure = event.workflow_task_failed_event_attributes.failure
+        return await told_failure(self._client, workflow_id, failure)
+
+    async def _step(self, workflow_id: str, found: PendingActivityInfo) -> PendingStep:
+        return PendingStep(
+            id=found.activity_id,
+            name=found.activity_type.name,
+            attempt=found.attempt,
+            is_paused=found.paused or found.state in _PAUSED_STATES,
+            is_running=found.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
+            last_failure=await told_last_failure(self._client, workflow_id, found),
+            scheduled_at=moment_in(found, "scheduled_time"),
+            next_attempt_at=moment_in(found, "next_attempt_schedule_time"),
+        )
 
     def _open(self, info: WorkflowExecutionInfo) -> OpenWorkflow:
         indexed = info.search_attributes.indexed_fields
@@ -298,29 +300,22 @@ class OperationsGateway:
         return OpenWorkflow(
             workflow_id=info.execution.workflow_id,
             run_id=info.execution.run_id,
-            started_at=info.start_time.ToDatetime(tzinfo=UTC),
+            started_at=moment_of(info.start_time),
             transfer_id=UUID(named[0]) if named else None,
         )
 
-    async def _list(self, query: str, *, maximum: int) -> AsyncIterator[WorkflowExecutionInfo]:
-        next_page, left = b"", maximum
-        while left > 0:
-            with temporal_errors():
-                page = await self._client.workflow_service.list_workflow_executions(
-                    ListWorkflowExecutionsRequest(
-                        namespace=self._client.namespace,
-                        query=query,
-                        page_size=min(LIST_PAGE_SIZE, left),
-                        next_page_token=next_page,
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-            for found in page.executions:
-                yield found
-            left -= len(page.executions)
-            next_page = page.next_page_token
-            if not next_page:
-                return
+
+async def _each(
+    steps: Iterable[PendingStep], act: Callable[[PendingStep], Awaitable[object]], *, paused: bool
+) -> int:
+    """Act on the steps that are paused, or on those that are not; tell how many that was."""
+    done = 0
+    for step in steps:
+        if step.is_paused is paused:
+            with _ended():
+                await act(step)
+                done += 1
+    return done
 
 
 @contextmanager
@@ -349,56 +344,26 @@ def _execution(sight: WorkflowSight) -> WorkflowExecution:
 
 
 def _sight(
-    workflow_id: str, found: DescribeWorkflowExecutionResponse, task_failure: str | None
+    workflow_id: str,
+    found: DescribeWorkflowExecutionResponse,
+    steps: Sequence[PendingStep],
+    task_failure: str | None,
 ) -> WorkflowSight:
-    info, task = found.workflow_execution_info, found.pending_workflow_task
-    status = WorkflowExecutionStatus.Name(info.status).removeprefix(_STATUS)
+    task, status = found.pending_workflow_task, status_of(found)
     extended = found.workflow_extended_info
-    steps = tuple(_step(pending) for pending in found.pending_activities)
     reasons = [
         extended.pause_info.reason if extended.HasField("pause_info") else "",
         *(pending.pause_info.manual.reason for pending in found.pending_activities),
     ]
     return WorkflowSight(
         workflow_id=workflow_id,
-        run_id=info.execution.run_id,
+        run_id=found.workflow_execution_info.execution.run_id,
         status=status,
         is_paused=status == "PAUSED" or extended.HasField("pause_info"),
         pause_reason=next((reason for reason in reasons if reason), None),
-        steps=steps,
+        steps=tuple(steps),
         task_attempt=task.attempt,
-        task_scheduled_at=_moment(task, "scheduled_time"),
+        task_scheduled_at=moment_in(task, "scheduled_time"),
         task_failure=task_failure,
         is_task_running=task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED,
     )
-
-
-def _step(found: PendingActivityInfo) -> PendingStep:
-    return PendingStep(
-        id=found.activity_id,
-        name=found.activity_type.name,
-        attempt=found.attempt,
-        is_paused=found.paused or found.state in _PAUSED_STATES,
-        is_running=found.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
-        last_failure=_failure(found.last_failure) if found.HasField("last_failure") else None,
-        scheduled_at=_moment(found, "scheduled_time"),
-        next_attempt_at=_moment(found, "next_attempt_schedule_time"),
-    )
-
-
-def _task_end(event: HistoryEvent) -> str:
-    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-        return "A worker took the workflow task and did not finish it in time."
-    return _failure(event.workflow_task_failed_event_attributes.failure)
-
-
-def _failure(failure: Any) -> str:
-    code: str = failure.application_failure_info.type
-    return f"{code}: {failure.message}" if code else str(failure.message)
-
-
-def _moment(message: Any, field: str) -> datetime | None:
-    if not message.HasField(field):
-        return None
-    moment: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
-    return moment

@@ -41,9 +41,9 @@ from domain.standing_orders import (
     schedule_id,
 )
 from workflows.cron import calendars_of
-from workflows.gateway import LIST_PAGE_SIZE, RPC_TIMEOUT, temporal_errors
 from workflows.search_attributes import TENANT_ID
 from workflows.standing_order import StandingOrderWorkflow
+from workflows.temporal_calls import LIST_PAGE_SIZE, RPC_TIMEOUT, temporal_errors
 
 OVERLAP: Final = ScheduleOverlapPolicy.BUFFER_ALL
 """Runs of one order follow each other; a slow one holds up the next and loses none."""

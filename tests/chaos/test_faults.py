@@ -8,7 +8,7 @@ import pytest
 from tests.chaos.site import Site, running_site
 from tests.support.api import Json, new_key, problem_of
 from tests.support.rows import rows_of_tenant
-from workflows.gateway import RPC_TIMEOUT
+from workflows.temporal_calls import RPC_TIMEOUT
 
 pytestmark = pytest.mark.fault
 

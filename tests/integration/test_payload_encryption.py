@@ -24,6 +24,8 @@ from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
 from tests.support.workers import InjectedSteps, RunningWorker, WorkerFactory
+from workflows.history import HistoryReader
+from workflows.operations_gateway import OperationsGateway
 from workflows.transfer import TransferWorkflow
 
 WAIT_SECONDS = 30.0
@@ -136,7 +138,13 @@ async def test_failures_are_encrypted_and_shown_to_operators(
         return await shown() is not None
 
     await until(is_shown)
-    assert await shown() == f"database_unavailable: {WORDS}"
+    told = f"database_unavailable: {WORDS}"
+    assert await shown() == told
+    operations = OperationsGateway(encrypted, task_queue=running.task_queue)
+    assert [s.last_failure for s in (await operations.look(wallets.workflow_id)).steps] == [told]
+    evidence = await HistoryReader(encrypted).read(wallets.workflow_id)
+    errors = {record.what: record.error for record in evidence.records if record.error}
+    assert errors == {"local activity failed": told, "activity pending": told}
     described = await encrypted.workflow_service.describe_workflow_execution(
         DescribeWorkflowExecutionRequest(
             namespace=temporal.namespace,

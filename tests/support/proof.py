@@ -16,6 +16,6 @@ async def require_clean_ledger(stack: Stack) -> None:
         for check in report.checks
         for violation in check.violations
     ]
-    assert found == []
+    assert not found, "\n".join(found)
     assert report.is_clean
     assert [check.invariant for check in report.checks] == list(range(1, 8))
