@@ -24,7 +24,7 @@ from temporalio.client import (
     ScheduleSpec,
 )
 from temporalio.runtime import Runtime
-from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode, TLSConfig
 from temporalio.worker import (
     UnsandboxedWorkflowRunner,
     Worker,
@@ -74,6 +74,11 @@ request in flight keeps others out. Its client repeats it, as the server does a 
 
 TRUST_WORDS: Final = ("certificate", "Certificate", "HandshakeFailure", "InvalidContentType")
 """What the client's reports of a failed TLS handshake say."""
+
+NO_CERTIFICATE_HINT: Final = (
+    "no client certificate was shown; where the server asks for one, "
+    "TEMPORAL_TLS_CERT and TEMPORAL_TLS_KEY name it"
+)
 
 REGISTRATION_SECONDS: Final = 30.0
 HEALTH_TIMEOUT: Final = timedelta(seconds=2)
@@ -144,13 +149,20 @@ async def connect_to(
             )
         except RuntimeError as error:
             if asyncio.get_running_loop().time() > deadline or _is_about_trust(error):
-                raise TemporalUnavailable from error
+                raise TemporalUnavailable from _with_hint(error, access)
         await asyncio.sleep(CONNECT_PAUSE_SECONDS)
 
 
 def _is_about_trust(error: RuntimeError) -> bool:
     """Tell whether a connection failed of certificates, which waiting does not mend."""
     return any(word in str(error) for word in TRUST_WORDS)
+
+
+def _with_hint(error: RuntimeError, access: TemporalAccess) -> RuntimeError:
+    """Name what a server may miss that hangs up on TLS: how that reads is left to chance."""
+    if not isinstance(access.tls, TLSConfig) or access.tls.client_cert is not None:
+        return error
+    return RuntimeError(f"{error} ({NO_CERTIFICATE_HINT})")
 
 
 async def is_reachable(client: Client) -> bool:

@@ -83,7 +83,16 @@ async def test_a_transfer_is_one_trace_from_its_request_to_its_statements(
         )
         assert sent.status_code == 201
         transfer = sent.json()
-        log = served.log()
+
+        async def is_logged() -> bool:
+            return bool(lines())
+
+        def lines() -> list[Json]:
+            return [line for line in served.events("request") if line.get("trace_id") == trace_id]
+
+        # The line is written once the answer is on its way.
+        await until(is_logged)
+        [line] = lines()
     await collector.has(trace_id, ["POST /v1/transfers", *(f"RunActivity:{s}" for s in STEPS)])
     spans = {span.span_id: span for span in collector.of_trace(trace_id)}
     reserve = next(s for s in spans.values() if s.name == "RunActivity:reserve_funds")
@@ -92,9 +101,6 @@ async def test_a_transfer_is_one_trace_from_its_request_to_its_statements(
     [request] = [s for s in spans.values() if s.name == "POST /v1/transfers"]
     assert request.attributes["transfers.transfer_id"].string_value == transfer["id"]
     assert root_of(reserve, spans) is request
-    [line] = [
-        line for line in log if line["event"] == "request" and line.get("trace_id") == trace_id
-    ]
     named = {name: line[name] for name in ("transfer_id", "workflow_id", "tenant_id")}
     assert named == {
         "transfer_id": transfer["id"],

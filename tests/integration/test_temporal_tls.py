@@ -90,7 +90,7 @@ async def test_without_its_certificate_it_is_refused_and_says_so(
     monkeypatch.setattr("runtime.temporal.CONNECT_SECONDS", 0.0)
     problem = await why_not(temporal, strict_front, temporal_tls_ca=certificates.ca)
     assert strict_front in problem
-    assert "TLS" in problem
+    assert "TEMPORAL_TLS_CERT" in problem
 
 
 async def test_an_api_moves_money_over_tls(
