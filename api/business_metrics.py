@@ -1,48 +1,38 @@
 """What is under way as Prometheus metrics, in the terms of the business."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
-from prometheus_client import Gauge
 
 from api.context import Dependencies
+from api.gauges import Pace, gauge
 from domain.errors import DatabaseUnavailable
 from domain.figures import ServiceFigures
 from domain.states import TransferStage
 from services.figures import FigureService
 
-FRESH_SECONDS: Final = 5.0
-"""A process asks the database no more often, however often it is scraped."""
-
-
-def _gauge(name: str, description: str, *labels: str) -> Gauge:
-    # Of several processes, each sets what the one database says: the last that did is right.
-    return Gauge(name, description, labels, multiprocess_mode="mostrecent")
-
-
-_PROCESSING: Final = _gauge("transfers_processing", "Transfers under way, by stage.", "stage")
-_OLDEST: Final = _gauge(
+_PROCESSING: Final = gauge("transfers_processing", "Transfers under way, by stage.", "stage")
+_OLDEST: Final = gauge(
     "transfers_processing_oldest_seconds", "Age of the oldest transfer under way.", "stage"
 )
-_OVERDUE: Final = _gauge(
+_OVERDUE: Final = gauge(
     "transfers_overdue", "Transfers that should have moved on a while ago.", "stage"
 )
-_HOLDS: Final = _gauge("transfers_open_holds", "Open holds of transfers under way.", "currency")
-_HELD: Final = _gauge("transfers_held_minor_units", "Money that is held.", "currency")
-_BATCHES: Final = _gauge("transfers_batches_processing", "Batches under way.")
-_ROWS: Final = _gauge("transfers_batch_rows_pending", "Their rows without an outcome.")
-_DATABASE: Final = _gauge("transfers_database_up", "1 where PostgreSQL answers.")
-_TEMPORAL: Final = _gauge("transfers_temporal_up", "1 where Temporal answers.")
-_POLLERS: Final = _gauge("transfers_task_queue_pollers", "Workers that poll for workflow tasks.")
+_HOLDS: Final = gauge("transfers_open_holds", "Open holds of transfers under way.", "currency")
+_HELD: Final = gauge("transfers_held_minor_units", "Money that is held.", "currency")
+_BATCHES: Final = gauge("transfers_batches_processing", "Batches under way.")
+_ROWS: Final = gauge("transfers_batch_rows_pending", "Their rows without an outcome.")
+_DATABASE: Final = gauge("transfers_database_up", "1 where PostgreSQL answers.")
+_TEMPORAL: Final = gauge("transfers_temporal_up", "1 where Temporal answers.")
+_POLLERS: Final = gauge("transfers_task_queue_pollers", "Workers that poll for workflow tasks.")
 
 
 class BusinessMetrics:
     """Brings the gauges up to date when they are read."""
 
     def __init__(self) -> None:
-        self._read_at: float | None = None
+        self._pace = Pace()
 
     async def refresh(
         self, figures: FigureService, look: Callable[[], Awaitable[Dependencies]]
@@ -58,10 +48,8 @@ class BusinessMetrics:
         -----
         Without the database the figures stay what they were.
         """
-        now = time.monotonic()
-        if self._read_at is not None and now - self._read_at < FRESH_SECONDS:
+        if not self._pace.is_due():
             return
-        self._read_at = now
         dependencies = await look()
         _DATABASE.set(dependencies.is_database_there)
         _TEMPORAL.set(dependencies.pollers is not None)

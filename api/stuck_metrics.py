@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Final
 
 import structlog
-from prometheus_client import Gauge
 
+from api.gauges import Pace, gauge
 from domain.errors import DatabaseUnavailable
 from domain.limits import STUCK_EXAMINED_MAXIMUM
 from domain.stuck import StuckCause, StuckKind
@@ -19,22 +19,16 @@ SEARCH_INTERVAL_SECONDS: Final = 30.0
 
 SEARCH_SECONDS_MAXIMUM: Final = 25.0
 
-# Of several processes, each sets what it has found in the same two places: the last is right.
-_STUCK: Final = Gauge(
-    "transfers_stuck",
-    "What is stuck, of all tenants, by kind and cause.",
-    ["kind", "cause"],
-    multiprocess_mode="mostrecent",
+_STUCK: Final = gauge(
+    "transfers_stuck", "What is stuck, of all tenants, by kind and cause.", "kind", "cause"
 )
-_SEARCHED: Final = Gauge(
+_SEARCHED: Final = gauge(
     "transfers_stuck_searched_timestamp_seconds",
     "When the last search for what is stuck came to its end; 0 before the first.",
-    multiprocess_mode="mostrecent",
 )
-_COMPLETE: Final = Gauge(
+_COMPLETE: Final = gauge(
     "transfers_stuck_search_complete",
     "1 where that search saw everything; 0 where more may be stuck than it counted.",
-    multiprocess_mode="mostrecent",
 )
 
 
@@ -48,16 +42,13 @@ class StuckMetrics:
     """
 
     def __init__(self) -> None:
-        self._began_at: float | None = None
+        self._pace = Pace(SEARCH_INTERVAL_SECONDS)
         self._search: asyncio.Task[None] | None = None
 
     def refresh(self, stuck: StuckService) -> None:
         """Begin a search, unless one has begun a while ago."""
-        now = time.monotonic()
-        if self._began_at is not None and now - self._began_at < SEARCH_INTERVAL_SECONDS:
-            return
-        self._began_at = now
-        self._search = asyncio.create_task(_search(stuck))
+        if self._pace.is_due():
+            self._search = asyncio.create_task(_search(stuck))
 
 
 async def _search(stuck: StuckService) -> None:
