@@ -1,6 +1,6 @@
 """``transfers stuck`` and ``transfers operate``: what is stuck, and what is done about it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
@@ -76,130 +76,6 @@ def stuck(
         show_stuck,
         as_json=as_json,
     )
-
-
-@app.command(epilog='Example: transfers operate retry TRANSFER_ID --reason "database is back"')
-def retry(
-    ids: Ids = None,
-    *,
-    reason: Why,
-    preview: Preview = False,
-    all_stuck: AllStuck = False,
-    tenant: OfTenant = None,
-    cause: OfCause = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Try the pending step at once, its attempts counted anew."""
-    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-    place = operator_place(api_url, api_key, data_dir)
-    _act(place, OperatorAction.RETRY, selected, reason, preview=preview, as_json=as_json)
-
-
-@app.command(
-    epilog='Example: transfers operate pause TRANSFER_ID --reason "look at the bank first"'
-)
-def pause(
-    ids: Ids = None,
-    *,
-    reason: Why,
-    preview: Preview = False,
-    all_stuck: AllStuck = False,
-    tenant: OfTenant = None,
-    cause: OfCause = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Let the pending step not be tried any more, until it is resumed."""
-    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-    place = operator_place(api_url, api_key, data_dir)
-    _act(place, OperatorAction.PAUSE, selected, reason, preview=preview, as_json=as_json)
-
-
-@app.command(epilog='Example: transfers operate resume TRANSFER_ID --reason "looked at"')
-def resume(
-    ids: Ids = None,
-    *,
-    reason: Why,
-    preview: Preview = False,
-    all_stuck: AllStuck = False,
-    tenant: OfTenant = None,
-    cause: OfCause = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Let what is paused go on at once."""
-    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-    place = operator_place(api_url, api_key, data_dir)
-    _act(place, OperatorAction.RESUME, selected, reason, preview=preview, as_json=as_json)
-
-
-@app.command(epilog='Example: transfers operate cancel TRANSFER_ID --reason "the customer asked"')
-def cancel(
-    ids: Ids = None,
-    *,
-    reason: Why,
-    preview: Preview = False,
-    all_stuck: AllStuck = False,
-    tenant: OfTenant = None,
-    cause: OfCause = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Give transfers up of which nothing has moved, and release what they hold."""
-    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-    place = operator_place(api_url, api_key, data_dir)
-    _act(place, OperatorAction.CANCEL, selected, reason, preview=preview, as_json=as_json)
-
-
-@app.command(epilog='Example: transfers operate resolve TRANSFER_ID --reason "a bug holds it up"')
-def resolve(
-    ids: Ids = None,
-    *,
-    reason: Why,
-    preview: Preview = False,
-    all_stuck: AllStuck = False,
-    tenant: OfTenant = None,
-    cause: OfCause = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Bring transfers to the one right end that the database allows, and close their workflows."""
-    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-    place = operator_place(api_url, api_key, data_dir)
-    _act(place, OperatorAction.RESOLVE, selected, reason, preview=preview, as_json=as_json)
-
-
-@app.command(
-    epilog='Example: transfers operate restart TRANSFER_ID --reason "terminated by mistake"'
-)
-def restart(
-    ids: Ids = None,
-    *,
-    reason: Why,
-    preview: Preview = False,
-    all_stuck: AllStuck = False,
-    tenant: OfTenant = None,
-    cause: OfCause = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Go on in a new run of the workflow, from where the database says a transfer is."""
-    selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-    place = operator_place(api_url, api_key, data_dir)
-    _act(place, OperatorAction.RESTART, selected, reason, preview=preview, as_json=as_json)
 
 
 def show_stuck(answer: Answer) -> None:
@@ -302,3 +178,60 @@ def _act(
         print_line("More are stuck: the same command again goes on.", console=messages())
     if any(each["outcome"] in _WRONG for each in results):
         raise SystemExit(_EXIT_REFUSED)
+
+
+_HELP: Final[Mapping[OperatorAction, tuple[str, str]]] = {
+    OperatorAction.RETRY: (
+        "Try the pending step at once, its attempts counted anew.",
+        "database is back",
+    ),
+    OperatorAction.PAUSE: (
+        "Let the pending step not be tried any more, until it is resumed.",
+        "look at the bank first",
+    ),
+    OperatorAction.RESUME: ("Let what is paused go on at once.", "looked at"),
+    OperatorAction.CANCEL: (
+        "Give transfers up of which nothing has moved, and release what they hold.",
+        "the customer asked",
+    ),
+    OperatorAction.RESOLVE: (
+        "Bring transfers to the one right end that the database allows, and close their workflows.",
+        "a bug holds it up",
+    ),
+    OperatorAction.RESTART: (
+        "Go on in a new run of the workflow, from where the database says a transfer is.",
+        "terminated by mistake",
+    ),
+}
+"""What each action does, and an example of a reason for it."""
+
+
+def _add_command(action: OperatorAction) -> None:
+    does, example = _HELP[action]
+
+    def command(
+        ids: Ids = None,
+        *,
+        reason: Why,
+        preview: Preview = False,
+        all_stuck: AllStuck = False,
+        tenant: OfTenant = None,
+        cause: OfCause = None,
+        api_url: ApiUrl = None,
+        api_key: ApiKey = None,
+        data_dir: DataDir = DEFAULT_DATA_DIR,
+        as_json: AsJson = False,
+    ) -> None:
+        selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
+        place = operator_place(api_url, api_key, data_dir)
+        _act(place, action, selected, reason, preview=preview, as_json=as_json)
+
+    app.command(
+        action.value,
+        help=does,
+        epilog=f'Example: transfers operate {action} TRANSFER_ID --reason "{example}"',
+    )(command)
+
+
+for _action in OperatorAction:
+    _add_command(_action)
