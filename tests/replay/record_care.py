@@ -1,7 +1,12 @@
-"""Record the history of the care for the ledger, as ``tests.replay.record`` does.
+"""Record the histories of the workflows that look after the others.
 
-Run `python -m tests.replay.record_ledger_care`.
+Done as ``tests.replay.record`` does it.
+
+Run `python -m tests.replay.record_care`.
 """
+
+from collections.abc import Mapping
+from typing import Final
 
 from temporalio.client import Client
 
@@ -10,12 +15,17 @@ from runtime.temporal import make_worker
 from tests.replay.record import run, write_history
 from workflows.gateway import TransferGateway
 from workflows.ledger_care import LedgerCareWorkflow
+from workflows.reconciliation import ReconciliationWorkflow
 
-TASK_QUEUE = "ledger-care"
+TASK_QUEUE: Final = "care"
+WORKFLOWS: Final[Mapping[str, type]] = {
+    "reconciliation": ReconciliationWorkflow,
+    "ledger-care": LedgerCareWorkflow,
+}
 
 
 async def record(services: Services, client: Client) -> None:
-    """Run it once and write its history."""
+    """Run each once and write its history."""
     worker = make_worker(
         client,
         transactions=services.transactions,
@@ -29,11 +39,10 @@ async def record(services: Services, client: Client) -> None:
         task_queue=TASK_QUEUE,
     )
     async with worker:
-        handle = await client.start_workflow(
-            LedgerCareWorkflow.run, id="ledger-care", task_queue=TASK_QUEUE
-        )
-        await handle.result()
-        await write_history("ledger-care", handle)
+        for name, workflow in WORKFLOWS.items():
+            handle = await client.start_workflow(workflow.__name__, id=name, task_queue=TASK_QUEUE)
+            await handle.result()
+            await write_history(name, handle)
 
 
 if __name__ == "__main__":
