@@ -11,21 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.figures import BatchFigure, HeldFigure, ServiceFigures, StageFigure
 from domain.states import TransferStage
+from persistence.due import DUE_AT
 
-_STAGES: Final = text("""
+_STAGES: Final = text(f"""
 SELECT stage, count(*) AS transfers,
     extract(epoch FROM clock_timestamp() - min(created_at)) AS oldest_seconds,
     count(*) FILTER (
-        WHERE coalesce(
-            CASE stage
-                WHEN 'SCHEDULED' THEN execute_at
-                WHEN 'AWAITING_APPROVAL' THEN approval_deadline_at
-                WHEN 'RESERVED' THEN CASE WHEN captured_minor IS NOT NULL THEN expires_at END
-            END, updated_at
-        ) < clock_timestamp() - make_interval(secs => :overdue_seconds)
+        WHERE {DUE_AT} < clock_timestamp() - make_interval(secs => :overdue_seconds)
     ) AS overdue
-FROM transfers WHERE state = 'PROCESSING' GROUP BY stage ORDER BY stage
-""")
+FROM transfers AS transfer WHERE state = 'PROCESSING' GROUP BY stage ORDER BY stage
+""")  # noqa: S608 - of this package
 # Every currency that was ever used, at 0 as well: a gauge that is not set again would stay up.
 _HELD: Final = text("""
 SELECT currency, coalesce(holds, 0) AS holds, coalesce(held, 0) AS held

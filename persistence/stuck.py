@@ -14,6 +14,7 @@ from domain.ids import BatchId, StandingOrderId, TenantId, TransferId, batch_wor
 from domain.ids import workflow_id as workflow_id_of
 from domain.standing_orders import run_workflow_id
 from domain.stuck import Candidate, StuckKind
+from persistence.due import DUE_AT
 
 
 class StuckOrder(StrEnum):
@@ -43,21 +44,11 @@ class StuckPosition:
     id: UUID
 
 
-# When a transfer was to move on: after its rest, where it is in one, else after its last change.
-_DUE: Final = """
-CASE transfer.stage
-    WHEN 'SCHEDULED' THEN coalesce(transfer.execute_at, transfer.updated_at)
-    WHEN 'AWAITING_APPROVAL' THEN coalesce(transfer.approval_deadline_at, transfer.updated_at)
-    WHEN 'RESERVED' THEN CASE WHEN transfer.captured_minor IS NULL THEN transfer.updated_at
-        ELSE coalesce(transfer.expires_at, transfer.updated_at) END
-    ELSE transfer.updated_at
-END
-"""
 _MOVED: Final = (
     "transfer.stage IN ('POSTED', 'COMPLETED') OR coalesce(transfer.captured_minor, 0) > 0"
 )
 _TRANSFERS: Final = f"""
-SELECT 'TRANSFER' AS kind, transfer.id, transfer.tenant_id, transfer.stage, {_DUE} AS since,
+SELECT 'TRANSFER' AS kind, transfer.id, transfer.tenant_id, transfer.stage, {DUE_AT} AS since,
     transfer.idempotency_key, transfer.amount_minor, transfer.currency, {_MOVED} AS has_moved,
     transfer.state <> 'PROCESSING' AS is_final, transfer.batch_id,
     CAST(NULL AS timestamptz) AS scheduled_at, transfer.id AS transfer_id
@@ -71,7 +62,7 @@ SELECT 'BATCH', batch.id, batch.tenant_id, batch.stage, batch.updated_at, batch.
 FROM transfer_batches AS batch WHERE batch.state = 'PROCESSING'
 UNION ALL
 SELECT 'STANDING_ORDER_RUN', run.order_id, run.tenant_id, run.state,
-    greatest(run.created_at, CASE WHEN transfer.id IS NOT NULL THEN {_DUE} END),
+    greatest(run.created_at, CASE WHEN transfer.id IS NOT NULL THEN {DUE_AT} END),
     transfer.idempotency_key, transfer.amount_minor, transfer.currency, coalesce({_MOVED}, false),
     false, NULL, run.scheduled_at, transfer.id
 FROM standing_order_runs AS run LEFT JOIN transfers AS transfer ON transfer.id = run.transfer_id

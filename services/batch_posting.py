@@ -225,9 +225,6 @@ class BatchPostingService:
         size = len(chunk.rows) if batch.is_atomic else BLOCK_ROWS
         decision, decided = await self._begin(statements, batch, chunk.rows, text, size)
 
-        def decide(rows: Sequence[PreparedRow]) -> BlockText:
-            return text.of(decision.take(rows))
-
         if batch.is_atomic and not all(
             outcome.status is RowStatus.SUCCEEDED for outcome in decision.outcomes
         ):
@@ -235,7 +232,7 @@ class BatchPostingService:
         # While PostgreSQL writes one block, this process decides the next.
         for start in range(size, len(chunk.rows), size):
             decided, _ = await asyncio.gather(
-                asyncio.to_thread(decide, chunk.rows[start : start + size]),
+                _decide(decision, text, chunk.rows[start : start + size]),
                 _copy(statements, decided),
             )
         lookahead.begin(batch, chunk.last)
@@ -277,13 +274,13 @@ class BatchPostingService:
         decision = ChunkDecision(dict(balances), set(wanted), {}, bounds)
         claimed, decided = await asyncio.gather(
             statements.claim_keys(batch.tenant_id, wanted, operation=CREATE_TRANSFER),
-            asyncio.to_thread(lambda: text.of(decision.take(rows[:size]))),
+            _decide(decision, text, rows[:size]),
         )
         taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
         if taken:
             earlier = await statements.transfers_of_keys(batch.tenant_id, taken)
             decision = ChunkDecision(balances, claimed, earlier, TransferBounds(rules, usages))
-            decided = await asyncio.to_thread(lambda: text.of(decision.take(rows[:size])))
+            decided = await _decide(decision, text, rows[:size])
         return decision, decided
 
     async def _settle_waiting(
@@ -347,6 +344,13 @@ class BatchPostingService:
         if locked is None:
             raise BatchNotFound(str(batch_id))
         return locked
+
+
+async def _decide(
+    decision: ChunkDecision, text: ChunkText, rows: Sequence[PreparedRow]
+) -> BlockText:
+    """Decide rows and write down what follows, beside this thread."""
+    return await asyncio.to_thread(lambda: text.of(decision.take(rows)))
 
 
 async def _copy(statements: BatchStatements, text: BlockText) -> None:
