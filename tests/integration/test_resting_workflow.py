@@ -353,7 +353,7 @@ async def _has_captured(wallets: Wallets, amount_minor: int) -> bool:
 
 
 async def test_a_key_that_an_operation_takes_first_promises_no_transfer(
-    worker: WorkerFactory, services: Services, wallets: Wallets
+    worker: WorkerFactory, services: Services, wallets: Wallets, temporal_client: TemporalClient
 ) -> None:
     first = await start(await worker(), wallets, capture=CaptureMode.MANUAL)
     asked = replace(wallets, key=f"{wallets.key}-again")
@@ -366,3 +366,6 @@ async def test_a_key_that_an_operation_takes_first_promises_no_transfer(
     with pytest.raises(IdempotencyKeyReused):
         await start(running, asked)
     assert await asked.transfer() is None
+    # Cancelled beside its workflow, which would stay open once its worker is gone.
+    await temporal_client.get_workflow_handle(first.workflow_id).cancel()
+    await until(lambda: _is_closed(running, wallets, "COMPLETED"))
