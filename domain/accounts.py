@@ -191,3 +191,19 @@ def is_external_id(text: str) -> bool:
     return 1 <= len(text) <= EXTERNAL_ID_LENGTH_MAXIMUM and all(
         "!" <= character <= "~" and character != "/" for character in text
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLabel:
+    """How people know an account.
+
+    Parameters
+    ----------
+    owner
+        The user's name; ``None`` for a settlement account.
+    """
+
+    account_number: str
+    kind: AccountKind
+    currency: str
+    owner: str | None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.accounts import AccountLabel
 from domain.audit import AuditRecord
 from domain.ids import AccountId, ApiKeyId, HoldId
 from domain.ledger import LedgerEntry
@@ -48,15 +49,6 @@ class HoldRecord:
     status: HoldStatus
     created_at: datetime
     closed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class AccountNote:
-    """An account as people name it."""
-
-    id: AccountId
-    account_number: str
-    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +119,7 @@ class Evidence:
     events: Sequence[TransferEvent]
     audit: Sequence[AuditRecord]
     reversals: Sequence[Transfer]
-    accounts: Mapping[AccountId, AccountNote]
+    accounts: Mapping[AccountId, AccountLabel]
     key_names: Mapping[ApiKeyId, str]
     more: Sequence[str]
     chain_proof: Sequence[SealedEntry]

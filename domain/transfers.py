@@ -1,6 +1,6 @@
 """Transfers: what is asked for, what is recorded, and the log of stages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -73,6 +73,11 @@ class Leg:
     source_account_id: AccountId
     destination_account_id: AccountId
     money: Money
+
+
+def accounts_of(legs: Iterable[Leg]) -> list[AccountId]:
+    """Name the accounts that legs move money of and to, source first, in the order of the legs."""
+    return [side for leg in legs for side in (leg.source_account_id, leg.destination_account_id)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class BalanceRepository:
         the same accounts cannot wait for each other.
         """
         result = await self._connection.execute(
-            _LOCKED, {"tenant": tenant_id, "account_ids": list(account_ids)}
+            _LOCKED, {"tenant": tenant_id, "account_ids": list(set(account_ids))}
         )
         found = [balance_from(row) for row in result.mappings()]
         return {balance.account_id: balance for balance in found}

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Uuid, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.evidence import HoldRecord
 from domain.ids import AccountId, HoldId, TransferId
 from domain.transfers import HoldStatus, Transfer
 from persistence.tables import holds, transfer_operations
@@ -35,25 +36,6 @@ class OpenHold:
     account_id: AccountId
     left_minor: int
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedHold:
-    """A hold as it is recorded, whatever became of it.
-
-    Parameters
-    ----------
-    captured_minor
-        What manual captures took from it.
-    """
-
-    account_id: AccountId
-    amount_minor: int
-    captured_minor: int
-    currency: str
-    status: HoldStatus
-    created_at: datetime
-    closed_at: datetime | None
 
 
 class HoldRepository:
@@ -99,13 +81,14 @@ class HoldRepository:
             for row in result.mappings()
         ]
 
-    async def of_transfer(self, transfer_id: TransferId) -> list[RecordedHold]:
+    async def of_transfer(self, transfer_id: TransferId) -> list[HoldRecord]:
         """Read all holds of a transfer, closed ones too, oldest first."""
         result = await self._connection.execute(
             select(holds).where(holds.c.transfer_id == transfer_id).order_by(holds.c.id)
         )
         return [
-            RecordedHold(
+            HoldRecord(
+                id=HoldId(row["id"]),
                 account_id=AccountId(row["account_id"]),
                 amount_minor=row["amount_minor"],
                 captured_minor=row["captured_minor"],

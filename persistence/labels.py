@@ -1,31 +1,14 @@
 """What people call accounts and API keys, for lists that would show ids else."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.accounts import AccountKind
+from domain.accounts import AccountKind, AccountLabel
 from domain.ids import AccountId, ApiKeyId, TenantId, TransferId
 from domain.operations import Operation
 from persistence.tables import accounts, api_keys, transfer_operations, users
-
-
-@dataclass(frozen=True, slots=True)
-class AccountLabel:
-    """How people know an account.
-
-    Parameters
-    ----------
-    owner
-        The user's name; ``None`` for a settlement account.
-    """
-
-    account_number: str
-    kind: AccountKind
-    currency: str
-    owner: str | None
 
 
 class LabelRepository:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain.accounts import Account, BalanceAsOf
-from domain.transfers import HoldStatus, Transfer
+from domain.transfers import HoldStatus, Transfer, accounts_of
 from persistence.database import Database, UnitOfWork
 
 
@@ -54,12 +54,7 @@ class BalanceService:
         -----
         Locks the balances in the order of their ids until the transaction ends.
         """
-        accounts = {
-            account
-            for leg in transfer.legs
-            for account in (leg.source_account_id, leg.destination_account_id)
-        }
-        locked = await unit_of_work.balances.lock(transfer.tenant_id, accounts)
+        locked = await unit_of_work.balances.lock(transfer.tenant_id, accounts_of(transfer.legs))
         for balance in locked.values():
             balance.require_active()
 

@@ -4,10 +4,10 @@ from typing import Final, TypeVar
 
 from domain.errors import TransferNotFound
 from domain.evidence import Evidence
-from domain.ids import AccountId, TenantId, TransferId
+from domain.ids import TenantId, TransferId
 from domain.limits import EVIDENCE_ROWS_MAXIMUM
 from domain.operations import Operation
-from domain.transfers import Transfer
+from domain.transfers import Transfer, accounts_of
 from persistence.audit import AuditFilter
 from persistence.database import Database, UnitOfWork
 from persistence.tenancy import EVERY_TENANT
@@ -73,23 +73,15 @@ async def _evidence(unit_of_work: UnitOfWork, transfer: Transfer, *, tenant_name
         claim=await unit_of_work.evidence.claim(transfer.tenant_id, transfer.idempotency_key),
         original=original,
         operations=bounded("operations", operations),
-        holds=bounded("holds", await unit_of_work.evidence.holds(transfer.id)),
+        holds=bounded("holds", await unit_of_work.holds.of_transfer(transfer.id)),
         entries=bounded("entries", entries),
         events=bounded("events", await unit_of_work.transfers.events(transfer.id)),
         audit=bounded("audit", audit)[::-1],
         reversals=bounded(
             "reversals", await unit_of_work.transfers.reversals(transfer.tenant_id, transfer.id)
         ),
-        accounts=await unit_of_work.evidence.accounts(_accounts_of(transfer)),
-        key_names=await unit_of_work.evidence.key_names([key for key in keys if key is not None]),
+        accounts=await unit_of_work.labels.accounts(transfer.tenant_id, accounts_of(transfer.legs)),
+        key_names=await unit_of_work.labels.api_keys([key for key in keys if key is not None]),
         more=more,
         chain_proof=await unit_of_work.seals.covering(transfer.tenant_id, transfer.id),
     )
-
-
-def _accounts_of(transfer: Transfer) -> set[AccountId]:
-    return {
-        account
-        for leg in transfer.legs
-        for account in (leg.source_account_id, leg.destination_account_id)
-    }

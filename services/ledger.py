@@ -10,7 +10,7 @@ from domain.ledger import EntryDirection, LedgerEntry
 from domain.limits import BALANCE_POINTS_MAXIMUM
 from domain.pages import Page
 from domain.states import Step, TransferStage
-from domain.transfers import HoldStatus, Leg, Transfer
+from domain.transfers import HoldStatus, Leg, Transfer, accounts_of
 from persistence.database import Database, UnitOfWork
 from persistence.direct import DirectStatements
 from persistence.ledger import EntryFilter, NewEntry
@@ -96,8 +96,7 @@ class LedgerService:
         Locks the balances in the order of their ids. Entries follow the order of the legs; what an
         account ends with is what its limits are held against, not what it has in between.
         """
-        accounts = {a for leg in legs for a in (leg.source_account_id, leg.destination_account_id)}
-        balances = await unit_of_work.balances.lock(transfer.tenant_id, accounts)
+        balances = await unit_of_work.balances.lock(transfer.tenant_id, accounts_of(legs))
         for balance in balances.values():
             balance.require_active()
         entries: list[NewEntry] = []

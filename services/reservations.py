@@ -13,7 +13,7 @@ from domain.errors import LedgerRuleViolated, ReversalExceedsTransfer, TransferR
 from domain.ids import AccountId, HoldId
 from domain.rules import LimitUsage, demand_of
 from domain.states import Step, TransferStage
-from domain.transfers import Failure, Leg, Transfer, TransferOrder
+from domain.transfers import Failure, Leg, Transfer, TransferOrder, accounts_of
 from persistence.database import UnitOfWork
 from persistence.transfers import Approval
 from services.idempotency import IdempotencyService
@@ -139,12 +139,8 @@ class ReservationService:
             An account would send more than its limits allow.
         """
         await _require_reversible(unit_of_work, order)
-        accounts = [
-            account
-            for leg in order.legs
-            for account in (leg.source_account_id, leg.destination_account_id)
-        ]
-        balances = await unit_of_work.balances.lock(order.tenant_id, set(accounts))
+        accounts = accounts_of(order.legs)
+        balances = await unit_of_work.balances.lock(order.tenant_id, accounts)
         for account in accounts:
             balances[account].require_active()
         amounts_minor = net_outflows(order.legs)

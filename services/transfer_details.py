@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from domain.accounts import AccountLabel
 from domain.errors import TransferNotFound
+from domain.evidence import HoldRecord
 from domain.ids import AccountId, ApiKeyId, TenantId, TransferId
 from domain.ledger import LedgerEntry
 from domain.operations import Operation, OperationRecord
-from domain.transfers import Transfer, TransferEvent
+from domain.transfers import Transfer, TransferEvent, accounts_of
 from persistence.database import Database
-from persistence.holds import RecordedHold
-from persistence.labels import AccountLabel
 from persistence.tenancy import EVERY_TENANT
 
 
@@ -29,7 +29,7 @@ class TransferDetails:
     transfer: Transfer
     events: Sequence[TransferEvent]
     entries: Sequence[LedgerEntry]
-    holds: Sequence[RecordedHold]
+    holds: Sequence[HoldRecord]
     operations: Sequence[OperationRecord]
     reversals: Sequence[Transfer]
     labels: Labels
@@ -57,7 +57,7 @@ class TransferDetailService:
                 raise TransferNotFound(str(transfer_id))
             operations = await unit_of_work.operations.of_transfer(transfer_id, *Operation)
             entries = await unit_of_work.ledger.of_transfer(tenant_id, transfer_id)
-            accounts = {entry.account_id for entry in entries} | _accounts(transfer)
+            accounts = {entry.account_id for entry in entries} | set(accounts_of(transfer.legs))
             keys = {operation.requested_by for operation in operations}
             if transfer.requested_by is not None:
                 keys.add(transfer.requested_by)
@@ -77,7 +77,7 @@ class TransferDetailService:
 
     async def label(self, tenant_id: TenantId, transfers: Sequence[Transfer]) -> Labels:
         """Read what people call the accounts and keys of transfers."""
-        accounts = {account for transfer in transfers for account in _accounts(transfer)}
+        accounts = {account for transfer in transfers for account in accounts_of(transfer.legs)}
         keys = {t.requested_by for t in transfers if t.requested_by is not None}
         return await self.label_accounts(tenant_id, accounts, keys)
 
@@ -105,11 +105,3 @@ class TransferDetailService:
             return {}
         async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.labels.api_keys(keys)
-
-
-def _accounts(transfer: Transfer) -> set[AccountId]:
-    return {
-        account
-        for leg in transfer.legs
-        for account in (leg.source_account_id, leg.destination_account_id)
-    }

@@ -187,8 +187,8 @@ class EvidenceView(BaseModel):
             request=_request(evidence, evidence.claim, names),
             transfer=TransferView.of(transfer),
             accounts=[
-                PartyView(id=note.id, account_number=note.account_number, kind=note.kind)
-                for note in evidence.accounts.values()
+                PartyView(id=account_id, account_number=label.account_number, kind=label.kind)
+                for account_id, label in evidence.accounts.items()
             ],
             reversal_of=None if original is None else TransferView.of(original),
             operations=[OperationView.of(record, names) for record in evidence.operations],
