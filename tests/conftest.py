@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from temporalio.client import Client as TemporalClient
@@ -12,13 +13,13 @@ from runtime.composition import Services, make_services
 from runtime.temporal import connect
 from tests.support.api import Client
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.proof import require_clean_ledger
 from tests.support.stack import Stack, running_stack
 from tests.support.temporal import TemporalServer, temporal_server
 from tests.support.tenants import TenantMaker
 from tests.support.workers import WorkerFactory
 
 SERVERS = pytest.StashKey[list[str]]()
-LAST_OF_ALL = "test_the_whole_ledger"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,17 +28,31 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = config.option.hypothesis_seed or str(secrets.randbelow(2**32))
     config.option.hypothesis_seed = seed
     config.stash[SERVERS].append(f"Hypothesis: --hypothesis-seed={seed}")
+    if config.pluginmanager.has_plugin("dsession"):
+        config.pluginmanager.register(Gathering(config.stash[SERVERS]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests of faults behind the others, and the proof of the whole ledger behind all."""
+    """Run tests of faults behind the others."""
+    items.sort(key=lambda item: item.get_closest_marker("fault") is not None)
 
-    def rank(item: pytest.Item) -> int:
-        if LAST_OF_ALL in item.nodeid:
-            return 2
-        return 1 if item.get_closest_marker("fault") else 0
 
-    items.sort(key=rank)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a process among several tell the one that sums up which servers it had."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["servers"] = session.config.stash[SERVERS]
+
+
+class Gathering:
+    """Takes in what the processes of a run tell at their ends."""
+
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Keep what is new."""
+        told = getattr(node, "workeroutput", {}).get("servers", ())
+        self._said += [line for line in told if line not in self._said]
 
 
 def pytest_terminal_summary(
@@ -88,9 +103,14 @@ async def temporal_client(temporal: TemporalServer) -> TemporalClient:
 async def stack(
     database_url: str, service_url: str, temporal: TemporalServer
 ) -> AsyncIterator[Stack]:
-    """The API and a worker as processes; errors that nobody foresaw fail the run at its end."""
+    """The API and a worker as processes.
+
+    At the end all that the tests have left behind must be a clean ledger, without errors that
+    nobody foresaw.
+    """
     async with running_stack(database_url, temporal, service_url=service_url) as stack:
         yield stack
+        await require_clean_ledger(stack)
         assert stack.unexpected_errors() == []
 
 

@@ -12,12 +12,11 @@ import pytest
 
 from domain.account_numbers import BODY_MAXIMUM, account_number_from
 from runtime.composition import Services
-from tests.support.api import Client, Json, new_key, problem_of
+from tests.support.api import NOBODY, Client, Json, new_key, problem_of
 from tests.support.rows import rows_of_tenant
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
 
-NOBODY = str(uuid.uuid4())
 UNKNOWN_NUMBER = account_number_from(BODY_MAXIMUM)
 JSON = {"Content-Type": "application/json"}
 BODY_LIMIT_BYTES = 64 * 1024

@@ -1,10 +1,9 @@
 import asyncio
-import uuid
 from typing import Any
 
 import pytest
 
-from tests.support.api import Client, Json, new_key, problem_of
+from tests.support.api import NOBODY, Client, Json, new_key, problem_of
 from tests.support.rows import counts_of_tenant
 from tests.support.stack import Stack
 
@@ -267,7 +266,7 @@ async def test_the_workflow_is_seen_live_with_a_link_to_temporal(
         assert seen["run_id"] in seen["temporal_ui_url"]
 
 
-@pytest.mark.parametrize("reference", [str(uuid.uuid4()), "1", "..%2F..%2Faccounts", "%00", "é"])
+@pytest.mark.parametrize("reference", [NOBODY, "1", "..%2F..%2Faccounts", "%00", "é"])
 @pytest.mark.parametrize("tail", ["", "/events", "/entries", "/workflow"])
 async def test_an_unknown_transfer_is_not_found(tenant: Client, reference: str, tail: str) -> None:
     response = await tenant.call("GET", f"/transfers/{reference}{tail}")

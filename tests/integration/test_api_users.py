@@ -1,8 +1,6 @@
-import uuid
-
 import pytest
 
-from tests.support.api import Client, problem_of
+from tests.support.api import NOBODY, Client, problem_of
 from tests.support.tenants import TenantMaker
 
 
@@ -33,7 +31,7 @@ async def test_an_external_id_belongs_to_one_user_of_a_tenant(
     assert (await other.user(external_id="same"))["external_id"] == "same"
 
 
-@pytest.mark.parametrize("reference", [str(uuid.uuid4()), "nobody", "ext:crm", "%00", "1" * 16])
+@pytest.mark.parametrize("reference", [NOBODY, "nobody", "ext:crm", "%00", "1" * 16])
 async def test_an_unknown_user_is_not_found(tenant: Client, reference: str) -> None:
     problem_of(await tenant.call("GET", f"/users/{reference}"), 404, "user_not_found")
 

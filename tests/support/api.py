@@ -12,6 +12,9 @@ from domain.access import ApiKey
 TIMEOUT_SECONDS = 40.0
 Json = dict[str, Any]
 
+NOBODY = "01890000-0000-7000-8000-000000000000"
+"""An id that nothing has."""
+
 
 def new_key() -> str:
     return f"key-{uuid.uuid4()}"

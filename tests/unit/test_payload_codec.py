@@ -89,12 +89,15 @@ async def _of_other(field: str) -> bytes:
         ("reconcile-transfers", None),
         (f"{TENANT}", None),
     ],
+    ids=["transfer", "batch", "standing order", "care", "no key"],
 )
 async def test_it_says_whose_it_is(workflow_id: str, tenant: object) -> None:
     assert tenant_of(await sealed(workflow_id=workflow_id)) == tenant
 
 
-@pytest.mark.parametrize("schedule", [f"standing-order/{ORDER}", "reconcile-transfers"])
+@pytest.mark.parametrize(
+    "schedule", [f"standing-order/{ORDER}", "reconcile-transfers"], ids=["order", "care"]
+)
 async def test_the_runs_of_a_schedule_read_what_it_holds_and_what_the_last_one_left(
     schedule: str,
 ) -> None:

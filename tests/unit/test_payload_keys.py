@@ -33,6 +33,7 @@ def test_a_file_has_a_key_a_line_and_may_have_remarks(tmp_path: Path) -> None:
         ("k1:AAAA", "has 3 bytes and must have 32"),
         (f"{K1},{K1}", "same id"),
     ],
+    ids=["none", "id alone", "blank in id", "umlaut in id", "no base64", "short", "id twice"],
 )
 def test_what_is_not_a_key_is_refused(text: str, says: str) -> None:
     with pytest.raises(PayloadKeysWrong, match=says):
