@@ -18,6 +18,7 @@ from domain.errors import (
     NotReversible,
     TemporalUnavailable,
     TransferNotFound,
+    ValidationFailed,
     WorkflowTerminated,
 )
 from domain.ids import ApiKeyId, TenantId, TransferId, workflow_id
@@ -116,7 +117,14 @@ class TransferIntake:
         DatabaseUnavailable, TemporalUnavailable
             Nothing is half-done; the same request later gives the one outcome.
         """
-        prepared = await self._requests.prepare(tenant_id, request, requested_by=requested_by)
+        try:
+            prepared = await self._requests.prepare(tenant_id, request, requested_by=requested_by)
+        except ValidationFailed:
+            repeated = await self._requests.prepare(tenant_id, request, times_may_have_passed=True)
+            taken_in = await self._taken_in(tenant_id, request, repeated.order.fingerprint)
+            if taken_in is None:
+                raise
+            prepared = taken_in
         return await self._carry_out(prepared, wait_seconds)
 
     async def submit_reversal(
@@ -142,23 +150,24 @@ class TransferIntake:
                 tenant_id, request, requested_by=requested_by, actor=actor
             )
         except NotReversible:
-            taken_in = await self._taken_in(tenant_id, request)
+            taken_in = await self._taken_in(tenant_id, request, reversal_fingerprint(request))
             if taken_in is None:
                 raise
             prepared = taken_in
         return await self._carry_out(prepared, wait_seconds)
 
     async def _taken_in(
-        self, tenant_id: TenantId, request: ReversalRequest
+        self, tenant_id: TenantId, request: TransferRequest | ReversalRequest, fingerprint: bytes
     ) -> PreparedTransfer | None:
-        """Find a reversal that was accepted with this key and is not on record yet.
+        """Find what was accepted with this key and is not on record yet.
 
         Notes
         -----
-        It will have its outcome, so that a repeat is not refused for what others did meanwhile.
+        It will have its outcome, so that a repeat is not refused for what others did meanwhile, or
+        for a time that has passed.
         """
         known = await self._gateway.known_order(workflow_id(tenant_id, request.idempotency_key))
-        if known is None or known.fingerprint != reversal_fingerprint(request).hex():
+        if known is None or known.fingerprint != fingerprint.hex():
             return None
         return PreparedTransfer(order_of(known), None)
 
@@ -196,7 +205,11 @@ class TransferIntake:
         Raises
         ------
         TransferNotFound
-            The tenant has no such transfer.
+            The tenant has no such transfer, or another one was recorded with its key first.
+
+        Notes
+        -----
+        The id is the recorded one, which a batch may have given.
         """
         try:
             return await self._transactions.get(tenant_id, transfer_id)
@@ -204,7 +217,14 @@ class TransferIntake:
             order = await self._gateway.accepted(tenant_id, transfer_id)
             if order is None:
                 raise
-            return _accepted(order_of(order))
+            accepted = order_of(order)
+            recorded = await self._transactions.find_by_key(tenant_id, accepted.idempotency_key)
+            if recorded is None:
+                return _accepted(accepted)
+            if recorded.fingerprint != accepted.fingerprint:
+                raise
+            # A batch was faster to record the same transfer, under an id of its own.
+            return recorded
 
     async def _recorded_after_close(self, order: TransferOrder) -> Transfer | None:
         """Read the transfer of a key whose workflow has ended, brought to its right end.

@@ -51,9 +51,19 @@ class TransferRequestService:
         self._idempotency = idempotency
 
     async def prepare(
-        self, tenant_id: TenantId, request: TransferRequest, *, requested_by: ApiKeyId | None = None
+        self,
+        tenant_id: TenantId,
+        request: TransferRequest,
+        *,
+        requested_by: ApiKeyId | None = None,
+        times_may_have_passed: bool = False,
     ) -> PreparedTransfer:
         """Check a request and find an earlier outcome of its key.
+
+        Parameters
+        ----------
+        times_may_have_passed
+            For what may have been accepted before, when its times were ahead.
 
         Raises
         ------
@@ -87,7 +97,7 @@ class TransferRequestService:
         earlier = None
         if found.is_key_taken:
             earlier = await self._earlier(tenant_id, request.idempotency_key, fingerprint)
-        else:
+        elif not times_may_have_passed:
             _require_times_ahead(request)
         order = TransferOrder(
             id=TransferId(new_uuid()),

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from runtime.temporal import connect
 from tests.chaos.checker import Checker, Trouble, Violation
 from tests.chaos.clients import Crowd
-from tests.chaos.history import Books, History, Kind
+from tests.chaos.history import TRANSFER_KINDS, Books, History, Kind
 from tests.chaos.nemesis import OPEN_WORKFLOWS, Nemesis
 from tests.chaos.report import Figures, Report
 from tests.chaos.site import Site, SitePlan
@@ -192,8 +192,9 @@ class Campaign:
         batches = {
             batch["idempotency_key"]: batch for batch in await self._all("/transfer-batches")
         }
+        transfers = await self._all("/transfers")
         return Books(
-            transfers=await self._all("/transfers"),
+            transfers=transfers,
             entries={
                 account["id"]: await self._all(f"/accounts/{account['id']}/entries", order="asc")
                 for account in accounts
@@ -208,7 +209,18 @@ class Campaign:
                 key: await self._all(f"/transfer-batches/{batch['id']}/rows")
                 for key, batch in batches.items()
             },
+            ids=await self._ids_of_others({transfer["id"] for transfer in transfers}),
         )
+
+    async def _ids_of_others(self, recorded: Collection[str]) -> dict[str, str]:
+        """Read what stands under each promised id that is none of the recorded ones."""
+        records = self.history.of_kinds(*TRANSFER_KINDS)
+        promised = {id_ for record in records for id_ in record.promised_ids}
+        answers = {
+            id_: await self.client.call("GET", f"/transfers/{id_}")
+            for id_ in promised.difference(recorded)
+        }
+        return {id_: answer.json()["id"] for id_, answer in answers.items() if answer.is_success}
 
     async def _all(self, path: str, **params: Any) -> list[Json]:
         pages = self.client.walk(path, limit=PAGE_SIZE, **params)

@@ -146,7 +146,7 @@ class Checker:
             self._require_told(record, found)
         if found is None:
             return
-        if not record.promised_ids <= {found["id"]}:
+        if not {self._books.ids.get(id_, id_) for id_ in record.promised_ids} <= {found["id"]}:
             self._blame(Trouble.LOST, key, f"was promised as {sorted(record.promised_ids)}")
         is_hold = record.order.kind is Kind.HOLD
         self._require_explained(key, found, record.order.fate, is_hold=is_hold)

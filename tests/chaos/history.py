@@ -246,6 +246,8 @@ class Books:
         Each batch by its key.
     settlement
         The account that deposits come from.
+    ids
+        What is read under each id that was promised and is not on record.
     """
 
     transfers: Sequence[Json]
@@ -254,6 +256,7 @@ class Books:
     settlement: str
     batches: Mapping[str, Json] = field(default_factory=dict)
     rows: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def lasting(document: Json) -> Json:
