@@ -37,7 +37,7 @@ ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
 else
 	# Side by side, each on servers of its own: most tests wait more than they work.
-	$(BIN)/pytest --numprocesses $(or $(PROCESSES),3) --dist loadfile
+	$(BIN)/pytest --numprocesses $(or $(PROCESSES),4) --dist loadfile
 endif
 
 fuzz: $(STAMP) ## Search TIMES (20) times as long for what breaks the API or the models
