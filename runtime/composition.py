@@ -212,7 +212,7 @@ async def open_api(
             publish=_counted(outcomes.publish),
             limits=settings.database_limits,
         ) as services,
-        open_issuer(settings) as verify_token,
+        open_issuer(settings) as issuer,
     ):
         client = await _client(settings, interceptors)
         await set_up_temporal(client)
@@ -227,7 +227,7 @@ async def open_api(
         control = OperationsGateway(client, task_queue=TASK_QUEUE)
         stuck = StuckService(services.database, control)
         context = ApiContext(
-            authentication=AuthenticationService(services.database, verify_token),
+            authentication=AuthenticationService(services.database, issuer.verify),
             rates=RateLimits(rates, failed_logins_per_minute=settings.api_failed_logins_per_minute),
             access=services.access,
             audit=services.audit,
@@ -258,6 +258,7 @@ async def open_api(
                 sessions=ConsoleSessionService(services.database),
                 overview=OverviewService(services.database),
                 details=TransferDetailService(services.database),
+                issuer_login=issuer.login,
             ),
             stuck=stuck,
             evidence=EvidenceDesk(EvidenceService(services.database), HistoryReader(client)),

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
 
+from api.console.issuer_login import IssuerLogin, LoginTerms
 from domain.errors import IssuerUnavailable
 from runtime.settings import Settings
 from services.authentication import TokenClaims
@@ -18,11 +20,27 @@ DOCUMENT_BYTES_MAXIMUM: Final = 256 * 1024
 Verify = Callable[[str], Awaitable[TokenClaims]]
 
 
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """What an issuer is for.
+
+    Parameters
+    ----------
+    verify
+        Checks its tokens; ``None`` where the settings name no issuer.
+    login
+        Lets people log in to the console there; ``None`` where it does not know the console.
+    """
+
+    verify: Verify | None = None
+    login: IssuerLogin | None = None
+
+
 @asynccontextmanager
-async def open_issuer(settings: Settings) -> AsyncIterator[Verify | None]:
-    """Give what checks tokens, where the settings name an issuer; nothing is fetched yet."""
+async def open_issuer(settings: Settings) -> AsyncIterator[Issuer]:
+    """Give what an issuer is for, where the settings name one; nothing is fetched yet."""
     if settings.oidc_issuer is None or settings.oidc_audience is None:
-        yield None
+        yield Issuer()
         return
     # Redirects are not followed: whoever could answer with one could name keys of its own.
     async with httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=False) as http:
@@ -37,7 +55,30 @@ async def open_issuer(settings: Settings) -> AsyncIterator[Verify | None]:
             tenant_claim=settings.oidc_tenant_claim,
             scope_claim=settings.oidc_scope_claim,
         )
-        yield TokenVerifier(terms, keys).verify
+        login_terms = login_terms_of(settings)
+        yield Issuer(
+            TokenVerifier(terms, keys).verify,
+            IssuerLogin(login_terms, fetch) if login_terms else None,
+        )
+
+
+def login_terms_of(settings: Settings) -> LoginTerms | None:
+    """Read how the issuer knows the console, where it does."""
+    issuer, audience, client_id = (
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        settings.oidc_client_id,
+    )
+    if issuer is None or audience is None or client_id is None:
+        return None
+    secret = settings.oidc_client_secret
+    return LoginTerms(
+        issuer=issuer,
+        audience=audience,
+        client_id=client_id,
+        client_secret=secret.get_secret_value() if secret else None,
+        scope=settings.oidc_login_scope,
+    )
 
 
 async def _fetch(http: httpx.AsyncClient, url: str) -> Mapping[str, Any]:

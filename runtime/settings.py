@@ -126,6 +126,15 @@ class Settings(BaseSettings):
     )
     oidc_tenant_claim: str = Field(default="tenant", description="claim with the tenant's name")
     oidc_scope_claim: str = Field(default="scope", description="claim with the scopes")
+    oidc_client_id: str | None = Field(
+        default=None, description="as whom the issuer knows the console; people log in there then"
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        default=None, description="of that client, where the issuer has given it one"
+    )
+    oidc_login_scope: str = Field(
+        default="openid", description="what the console asks the issuer for, with spaces between"
+    )
     api_cors_origins: str = Field(
         default="",
         description="origins whose pages may call the API from a browser, with commas between",
@@ -195,6 +204,8 @@ class Settings(BaseSettings):
     def _whole_issuer(self) -> Self:
         if (self.oidc_issuer is None) != (self.oidc_audience is None):
             raise ValueError("OIDC_ISSUER and OIDC_AUDIENCE are given together")
+        if self.oidc_client_id is not None and self.oidc_issuer is None:
+            raise ValueError("OIDC_CLIENT_ID goes with an OIDC_ISSUER")
         for url in (self.oidc_issuer, self.oidc_jwks_url):
             if url is not None and not _is_protected(url):
                 raise ValueError("the issuer is called over https, or on this machine")

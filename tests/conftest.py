@@ -32,11 +32,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Gathering(config.stash[SERVERS]))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests of faults behind the others."""
-    items.sort(key=lambda item: item.get_closest_marker("fault") is not None)
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let a process among several tell the one that sums up which servers it had."""
     if hasattr(session.config, "workeroutput"):

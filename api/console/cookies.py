@@ -18,6 +18,7 @@ SECURE_PREFIX: Final = "__Host-"
 
 SESSION: Final = "console_session"
 LOGIN: Final = "console_login"
+ISSUER_LOGIN: Final = "console_issuer_login"
 FLASH: Final = "console_flash"
 THEME: Final = "console_theme"
 
@@ -50,7 +51,13 @@ def read_cookie(request: Request, name: str) -> str | None:
 
 
 def set_cookie(
-    request: Request, response: Response, name: str, value: str, *, seconds: int | None
+    request: Request,
+    response: Response,
+    name: str,
+    value: str,
+    *,
+    seconds: int | None,
+    is_for_return: bool = False,
 ) -> None:
     """Set a cookie that scripts cannot read and other sites cannot make the browser send.
 
@@ -58,6 +65,8 @@ def set_cookie(
     ----------
     seconds
         How long it is kept; until the browser is closed where it is ``None``.
+    is_for_return
+        Other sites can make the browser send it along where they send somebody here.
     """
     response.set_cookie(
         _name(request, name),
@@ -66,7 +75,7 @@ def set_cookie(
         path=PATH,
         secure=request.url.scheme == "https",
         httponly=True,
-        samesite="strict",
+        samesite="lax" if is_for_return else "strict",
     )
 
 

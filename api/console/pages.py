@@ -66,7 +66,7 @@ SECTIONS: Final = (
     Section("Standing orders", f"{PREFIX}/standing-orders", (Scope.TRANSFERS_READ,)),
     Section("Accounts", f"{PREFIX}/accounts", (Scope.ACCOUNTS_READ,)),
     Section("Audit log", f"{PREFIX}/audit-log", (Scope.AUDIT_READ, Scope.OPERATIONS_READ)),
-    Section("API keys", f"{PREFIX}/api-keys", (Scope.OPERATIONS_READ,)),
+    Section("API keys", f"{PREFIX}/api-keys", (Scope.OPERATIONS_READ, Scope.KEYS_WRITE)),
 )
 
 

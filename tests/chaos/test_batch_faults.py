@@ -1,14 +1,10 @@
 """Workers and servers are killed while a batch is posted; every row moves its money once."""
 
-import pytest
-
 from domain.limits import BATCH_CHUNK_ROWS
 from tests.chaos.site import COMING_BACK_SECONDS, Site, running_site
 from tests.support.api import Client, Json
 from tests.support.batches import post_batch, row, rows_of
 from tests.support.waiting import until
-
-pytestmark = pytest.mark.fault
 
 ROWS = 12 * BATCH_CHUNK_ROWS
 

@@ -4,16 +4,12 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-import pytest
-
 from tests.chaos.broken import commit_without_the_disk, post_without_a_step_key
 from tests.chaos.campaign import campaign_on
 from tests.chaos.nemesis import Fault, Nemesis
 from tests.chaos.report import Report
 from tests.chaos.site import POSTGRES, SitePlan, running_site
 from tests.chaos.town import seeded
-
-pytestmark = pytest.mark.fault
 
 SEED = 1
 WORKING_SECONDS = 20.0

@@ -12,8 +12,6 @@ from tests.chaos.campaign import WHOLE, campaign_on, new_seed
 from tests.chaos.site import running_site
 from tests.conftest import SERVERS
 
-pytestmark = pytest.mark.fault
-
 SEED_VARIABLE = "CHAOS_SEED"
 DURATION_SECONDS = 30.0
 

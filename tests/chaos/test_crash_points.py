@@ -26,8 +26,6 @@ from tests.support.api import Client, Json, new_key
 from tests.support.batches import post_batch, row, rows_of
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.fault
-
 PROGRAM: Final = (sys.executable, "-m", "tests.chaos.crashing")
 WORKERS: Final = 3
 COMING_BACK_SECONDS: Final = 80.0

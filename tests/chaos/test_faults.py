@@ -10,8 +10,6 @@ from tests.support.api import Json, new_key, problem_of
 from tests.support.rows import rows_of_tenant
 from workflows.temporal_calls import RPC_TIMEOUT
 
-pytestmark = pytest.mark.fault
-
 NO_DATABASE = "database_unavailable"
 NO_TEMPORAL = "temporal_unavailable"
 

@@ -27,8 +27,6 @@ from tests.support.load import Load, Record, found_town, require_books, require_
 from tests.support.point_in_time import PointInTime
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.fault
-
 ALL_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 SETTLED_SECONDS = 60.0
 OPEN_WORKFLOWS = "WorkflowType = 'TransferWorkflow' AND ExecutionStatus = 'Running'"

@@ -24,7 +24,6 @@ from tests.support.waiting import until
 from tests.support.wallets import make_wallets
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
-pytestmark = pytest.mark.fault
 AWAY = timedelta(seconds=5)
 SECOND = timedelta(seconds=1)
 

@@ -65,6 +65,25 @@ async def test_a_request_shows_up_while_one_looks_at_the_inbox(
     await expect(page.get_by_role("button", name="Approve 7.00 EUR")).to_be_visible()
 
 
+async def test_a_key_is_made_whose_secret_is_shown_once(page: Page, tenant: Client) -> None:
+    await log_in(page, tenant.api_url, tenant.api_key)
+    await page.get_by_role("link", name="API keys").click()
+    await page.get_by_text("New key…").click()
+    assert await grave_violations(page) == []
+    await page.get_by_label("Name").fill("till 4")
+    await page.get_by_label("Reason").first.fill("A new till")
+    await page.get_by_label("accounts:read").check()
+    await page.get_by_role("button", name="Make the key").click()
+    secret = await page.get_by_label("Secret of till 4").input_value()
+    assert await grave_violations(page) == []
+    async with Client(tenant.api_url, secret, tenant.record) as till:
+        assert (await till.call("GET", "/accounts")).status_code == 200
+        assert (await till.call("GET", "/users")).status_code == 403
+    await page.get_by_role("link", name="Back to the keys").click()
+    await expect(page.get_by_role("cell", name="till 4")).to_be_visible()
+    assert secret not in await page.content()
+
+
 async def test_a_batch_is_watched_to_its_end(page: Page, tenant: Client, stack: Stack) -> None:
     source, destination = await tenant.account(balance=5_000), await tenant.account()
     rows = [row(1, source=source["id"], destination=destination["id"]) for _ in range(2_500)]

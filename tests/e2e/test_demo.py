@@ -20,8 +20,6 @@ from tests.support.processes import alive
 DEMO_SECONDS = 120
 PORTS = ("--api-port", "--postgres-port", "--temporal-port", "--temporal-ui-port")
 
-pytestmark = pytest.mark.fault
-
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from domain.access import Scope
 from tests.support.api import Client, Json
 from tests.support.batches import row, run_batch
 from tests.support.console import ConsoleClient, console_of
@@ -239,6 +240,12 @@ async def test_a_finished_batch_shows_its_rows_and_cannot_be_cancelled(scene: Sc
     assert "nothing to cancel" in await scene.console.page(path)
 
 
+def secret_in(page: str) -> str:
+    found = re.search(r'value="(trf_[^"]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
 @pytest.mark.parametrize(
     "path",
     ["/nowhere", "/transfers/none", "/accounts/none", "/batches/none", "/standing-orders/none"],
@@ -272,6 +279,43 @@ async def test_an_operator_revokes_a_key_with_a_reason(
     path = f"/api-keys/{stranger.record.id}/revoke"
     response = await scene.console.send(path, page="/api-keys", reason="not mine")
     assert response.status_code == 404
+
+
+async def test_a_key_is_made_and_rotated_and_its_secret_shown_once(
+    scene: Scene, make_tenant: TenantMaker
+) -> None:
+    form = {"name": "till 4", "reason": "A new till", "expires_in_days": "30"}
+    await scene.console.send("/api-keys", page="/api-keys", **form)
+    assert "scopes: must be one at least" in await scene.console.page("/api-keys")
+    made = await scene.console.send(
+        "/api-keys", page="/api-keys", **form, **{"scope.accounts:read": "on"}
+    )
+    assert made.status_code == 200
+    secret = secret_in(made.text)
+    async with Client(scene.tenant.api_url, secret, scene.tenant.record) as till:
+        assert (await till.call("GET", "/accounts")).status_code == 200
+        assert (await till.call("GET", "/users")).status_code == 403
+        (key,) = (k for k in (await scene.tenant.get("/api-keys"))["data"] if k["name"] == "till 4")
+        path = f"/api-keys/{key['id']}/rotate"
+        rotated = await scene.console.send(path, page="/api-keys", reason="Its turn")
+        assert secret_in(rotated.text) != secret
+        assert "is taken until" in rotated.text
+        assert (await till.call("GET", "/accounts")).status_code == 200
+    listed = await scene.console.page("/api-keys")
+    assert secret not in listed
+    assert "till 4" in listed
+    stranger = await make_tenant()
+    path = f"/api-keys/{stranger.record.id}/rotate"
+    assert (await scene.console.send(path, page="/api-keys", reason="not mine")).status_code == 404
+    clerk = await make_tenant(
+        scene.tenant.record.tenant_name, scopes=frozenset({Scope.OPERATIONS_READ})
+    )
+    async with console_of(clerk) as console:
+        assert "New key" not in await console.page("/api-keys")
+        refused = await console.send(
+            "/api-keys", page="/api-keys", **form, **{"scope.operations:read": "on"}
+        )
+        assert refused.status_code == 403
 
 
 async def test_what_people_do_stands_in_the_audit_log_with_its_reason(scene: Scene) -> None:

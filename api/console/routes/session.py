@@ -3,11 +3,13 @@
 import secrets
 from http import HTTPStatus
 from typing import Annotated, Final
+from urllib.parse import quote, unquote
 
-from fastapi import Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 
 from api.auth import log_in_with
 from api.console.cookies import (
+    ISSUER_LOGIN,
     LOGIN,
     SESSION,
     THEME,
@@ -21,6 +23,7 @@ from api.console.cookies import (
     set_cookie,
     set_session,
 )
+from api.console.issuer_login import IssuerLogin, LoginAttempt
 from api.console.pages import PREFIX, go, own_path, page, sections_of
 from api.console.routing import console_router
 from api.console.visitors import (
@@ -30,7 +33,8 @@ from api.console.visitors import (
     FormForged,
     read_form,
 )
-from api.context import Context
+from api.context import ApiContext, Context
+from api.problems import status_of
 from domain.errors import TooManyRequests, Unauthenticated
 
 router = console_router()
@@ -38,6 +42,10 @@ router = console_router()
 LOGIN_SECONDS: Final = 3600
 """How long a login's form can be filled in."""
 LOGIN_TOKEN_BYTES: Final = 32
+ISSUER_LOGIN_SECONDS: Final = 600
+"""How long somebody may take at the issuer."""
+ISSUER_RETURN: Final = "/login/issuer/return"
+WRONG_KEY: Final = "This API key is not valid: it is mistyped, or it was revoked."
 
 
 @router.get("")
@@ -53,12 +61,13 @@ async def first_page(request: Request, visitor: Anybody) -> Response:
 @router.get("/login")
 async def login_form(
     request: Request,
+    context: Context,
     next_: Annotated[str | None, Query(alias="next")] = None,
     ended: Annotated[str | None, Query()] = None,
 ) -> Response:
     """Ask for an API key."""
-    error = "Your session has ended. Log in again to go on." if ended else None
-    return _login_page(request, wanted=own_path(next_), notice=error)
+    notice = "Your session has ended. Log in again to go on." if ended else None
+    return _login_page(request, context, wanted=own_path(next_), notice=notice)
 
 
 @router.post("/login")
@@ -70,30 +79,76 @@ async def log_in(request: Request, context: Context) -> Response:
     if secret is None or not is_form_token(secret, fields.get(TOKEN_FIELD, "")):
         return _login_page(
             request,
+            context,
             wanted=wanted,
             error="This form was too old. Try again.",
             status=HTTPStatus.FORBIDDEN,
         )
     try:
-        principal = await log_in_with(request, context, fields.get("api_key", ""))
-    except TooManyRequests as error:
-        return _login_page(
-            request, wanted=wanted, error=error.message, status=HTTPStatus.TOO_MANY_REQUESTS
-        )
-    except Unauthenticated:
+        token = await _begin(request, context, fields.get("api_key", ""))
+    except (TooManyRequests, Unauthenticated) as error:
+        is_wrong = isinstance(error, Unauthenticated)
         return _login_page(
             request,
+            context,
             wanted=wanted,
-            error="This API key is not valid: it is mistyped, or it was revoked.",
-            status=HTTPStatus.UNAUTHORIZED,
+            error=WRONG_KEY if is_wrong else error.message,
+            status=status_of(error),
         )
-    token = await context.console.sessions.begin(principal)
-    earlier = read_cookie(request, SESSION)
-    if earlier is not None:
-        await context.console.sessions.end(earlier)
     response = go(wanted)
     set_session(request, response, token)
     drop_cookie(request, response, LOGIN)
+    return response
+
+
+@router.get("/login/issuer")
+async def go_to_issuer(
+    request: Request,
+    context: Context,
+    next_: Annotated[str | None, Query(alias="next")] = None,
+) -> Response:
+    """Send the browser to the issuer, to log in there."""
+    address, attempt = await _issuer_login(context).begin(_callback(request), own_path(next_))
+    response = go(address)
+    set_cookie(
+        request,
+        response,
+        ISSUER_LOGIN,
+        quote(attempt.text()),
+        seconds=ISSUER_LOGIN_SECONDS,
+        is_for_return=True,
+    )
+    return response
+
+
+@router.get(ISSUER_RETURN)
+async def return_from_issuer(request: Request, context: Context) -> Response:
+    """Begin a session of somebody whom the issuer has let in.
+
+    Notes
+    -----
+    Answers with a page, not with a redirect: browsers hold the session's cookie back for as long as
+    they follow where another site has sent them.
+    """
+    login = _issuer_login(context)
+    attempt = LoginAttempt.read(unquote(read_cookie(request, ISSUER_LOGIN) or ""))
+    if attempt is None:
+        return _login_page(request, context, wanted=PREFIX, error="This login was too old. Again.")
+    try:
+        given = await login.finish(_callback(request), attempt, dict(request.query_params))
+        token = await _begin(request, context, given)
+    except (TooManyRequests, Unauthenticated) as error:
+        response = _login_page(
+            request,
+            context,
+            wanted=attempt.wanted,
+            error=error.message,
+            status=status_of(error),
+        )
+    else:
+        response = page(request, None, "logged_in.html", wanted=attempt.wanted)
+        set_session(request, response, token)
+    drop_cookie(request, response, ISSUER_LOGIN)
     return response
 
 
@@ -138,8 +193,31 @@ async def choose_theme(request: Request) -> Response:
     return response
 
 
+async def _begin(request: Request, context: ApiContext, secret: str) -> str:
+    """Begin a session with a key or a token, in place of the browser's earlier one."""
+    principal = await log_in_with(request, context, secret)
+    token = await context.console.sessions.begin(principal)
+    earlier = read_cookie(request, SESSION)
+    if earlier is not None:
+        await context.console.sessions.end(earlier)
+    return token
+
+
+def _issuer_login(context: ApiContext) -> IssuerLogin:
+    login = context.console.issuer_login
+    if login is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "Nobody logs in at an issuer here.")
+    return login
+
+
+def _callback(request: Request) -> str:
+    """Give the address that the issuer sends people back to; the issuer knows it, too."""
+    return str(request.url.replace(path=f"{PREFIX}{ISSUER_RETURN}", query=""))
+
+
 def _login_page(
     request: Request,
+    context: ApiContext,
     *,
     wanted: str,
     notice: str | None = None,
@@ -156,6 +234,7 @@ def _login_page(
         wanted=wanted,
         notice=notice,
         error=error,
+        has_issuer=context.console.issuer_login is not None,
     )
     set_cookie(request, response, LOGIN, secret, seconds=LOGIN_SECONDS)
     return response
