@@ -14,13 +14,13 @@ from domain.transfers import CaptureMode, Transfer
 from runtime.composition import Services
 from services.verification import VerificationService
 from services.workflow_census import DESCRIBED_MAXIMUM
-from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.wallets import make_wallets
 from tests.support.workers import RunningWorker, WorkerFactory
 from workflows.gateway import TransferGateway
 
 HOLDS = DESCRIBED_MAXIMUM + 100
+HELD_AT_ONCE = 20
 ABANDONED = 2
 
 
@@ -55,35 +55,39 @@ async def no_transfer(transfer: Transfer) -> None:
     raise AssertionError(transfer)
 
 
+@pytest.fixture
+async def own_worker(
+    temporal_client: TemporalClient, own_services: Services
+) -> AsyncIterator[WorkerFactory]:
+    factory = WorkerFactory(temporal_client, own_services)
+    yield factory
+    await factory.stop()
+
+
 async def hold_many(services: Services, running: RunningWorker) -> list[Transfer]:
     """Hold a cent many times, and give the holds, oldest first."""
     wallets = await make_wallets(services)
-    submissions = await asyncio.gather(
-        *(
-            running.intake.submit(
-                wallets.tenant_id,
-                replace(
-                    wallets.changed(1, capture=CaptureMode.MANUAL), idempotency_key=f"hold-{number}"
-                ),
-                wait_seconds=30,
-            )
-            for number in range(HOLDS)
-        )
-    )
-    holds = [submission.transfer for submission in submissions]
+    turns = asyncio.Semaphore(HELD_AT_ONCE)
+
+    async def hold(number: int) -> Transfer:
+        asked = wallets.changed(1, capture=CaptureMode.MANUAL)
+        request = replace(asked, idempotency_key=f"hold-{number}")
+        async with turns:
+            submission = await running.intake.submit(wallets.tenant_id, request, wait_seconds=30)
+        return submission.transfer
+
+    holds = await asyncio.gather(*(hold(number) for number in range(HOLDS)))
     assert {held.stage for held in holds} == {TransferStage.RESERVED}
     return sorted(holds, key=lambda held: held.id)
 
 
 async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_one_by_one(
     own_services: Services,
-    temporal: TemporalServer,
+    own_worker: WorkerFactory,
     temporal_client: TemporalClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    del temporal
-    workers = WorkerFactory(temporal_client, own_services)
-    running = await workers()
+    running = await own_worker()
     holds = await hold_many(own_services, running)
     abandoned = holds[-ABANDONED:]
     for held in abandoned:
@@ -127,7 +131,6 @@ async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_o
     asked.described = 0
     assert (await proof.verify()).is_clean
     assert asked.described == DESCRIBED_MAXIMUM
-    await workers.stop()
 
 
 async def test_a_run_that_takes_too_long_says_that_it_did_not_get_through(

@@ -79,8 +79,18 @@ async def promised(tenant: Client, source: Json, destination: Json, amount: int 
 
 
 async def seen(operator: Client, transfer_id: Any) -> Json:
-    """Give what operators see of a transfer."""
-    return await operator.get(f"/operations/transfers/{transfer_id}")
+    """Give what operators see of a transfer, as soon as Temporal answers in time."""
+    found: Json = {}
+
+    async def is_answered() -> bool:
+        nonlocal found
+        response = await operator.call("GET", f"/operations/transfers/{transfer_id}")
+        assert response.status_code in {200, 503}, response.text
+        found = response.json()
+        return response.status_code == 200
+
+    await until(is_answered, timeout_seconds=PATIENCE_SECONDS)
+    return found
 
 
 async def until_stuck(operator: Client, transfer_id: Any, cause: str) -> Json:
