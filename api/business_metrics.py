@@ -23,6 +23,11 @@ _HOLDS: Final = gauge("transfers_open_holds", "Open holds of transfers under way
 _HELD: Final = gauge("transfers_held_minor_units", "Money that is held.", "currency")
 _BATCHES: Final = gauge("transfers_batches_processing", "Batches under way.")
 _ROWS: Final = gauge("transfers_batch_rows_pending", "Their rows without an outcome.")
+_ARCHIVING: Final = gauge("transfers_wal_archiving", "1 where PostgreSQL archives its log.")
+_ARCHIVED: Final = gauge(
+    "transfers_wal_archived_timestamp_seconds",
+    "When PostgreSQL last archived a part of its log; 0 before the first time.",
+)
 _DATABASE: Final = gauge("transfers_database_up", "1 where PostgreSQL answers.")
 _TEMPORAL: Final = gauge("transfers_temporal_up", "1 where Temporal answers.")
 _POLLERS: Final = gauge("transfers_task_queue_pollers", "Workers that poll for workflow tasks.")
@@ -73,3 +78,5 @@ class BusinessMetrics:
             _HELD.labels(held.currency).set(held.held_minor)
         _BATCHES.set(figures.batches.batches)
         _ROWS.set(figures.batches.rows)
+        _ARCHIVING.set(figures.archive.is_on)
+        _ARCHIVED.set(figures.archive.archived_at)

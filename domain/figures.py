@@ -43,9 +43,26 @@ class BatchFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveFigure:
+    """How far PostgreSQL's log is kept away from its disk.
+
+    Parameters
+    ----------
+    is_on
+        PostgreSQL is told to archive it (``archive_mode``).
+    archived_at
+        When it last did, in seconds since 1970; 0 where it never did.
+    """
+
+    is_on: bool
+    archived_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceFigures:
     """All tenants together, at one moment."""
 
     stages: Sequence[StageFigure]
     held: Sequence[HeldFigure]
     batches: BatchFigure
+    archive: ArchiveFigure

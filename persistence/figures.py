@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.figures import BatchFigure, HeldFigure, ServiceFigures, StageFigure
+from domain.figures import ArchiveFigure, BatchFigure, HeldFigure, ServiceFigures, StageFigure
 from domain.states import TransferStage
 from persistence.due import DUE_AT
 
@@ -41,6 +41,13 @@ FROM transfer_batches WHERE state = 'PROCESSING'
 """)
 
 
+_ARCHIVE: Final = text("""
+SELECT current_setting('archive_mode') <> 'off' AS is_on,
+    coalesce(extract(epoch FROM last_archived_time), 0) AS archived_at
+FROM pg_stat_archiver
+""")
+
+
 class FigureRepository:
     """Counts what is under way, of all tenants."""
 
@@ -52,6 +59,7 @@ class FigureRepository:
         stages = await self._connection.execute(_STAGES, {"overdue_seconds": overdue_seconds})
         held = await self._connection.execute(_HELD)
         batches = (await self._connection.execute(_BATCHES)).one()
+        archive = (await self._connection.execute(_ARCHIVE)).one()
         return ServiceFigures(
             stages=[
                 StageFigure(
@@ -64,4 +72,5 @@ class FigureRepository:
             ],
             held=[HeldFigure(row.currency, row.holds, int(row.held)) for row in held],
             batches=BatchFigure(batches.batches, int(batches.unsettled)),
+            archive=ArchiveFigure(archive.is_on, float(archive.archived_at)),
         )

@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from domain.access import CLIENT_SCOPES
+from domain.figures import ArchiveFigure
 from runtime.composition import open_services
 from runtime.local import make_local_stack
 from runtime.local_stack import LocalStack
@@ -65,6 +67,11 @@ class Scene:
     async def start(self, *parts: str) -> None:
         for part in parts:
             await self.stack.start_part(part)
+
+    async def archive(self) -> ArchiveFigure:
+        """Tell what the metrics say of the archive."""
+        async with open_services(self.stack.info.service_database_url) as services:
+            return (await services.figures.now()).archive
 
     async def begin_anew(self) -> list[Record]:
         """Let clients ask again for all that they were told; gives what that was."""
@@ -125,6 +132,8 @@ async def test_postgresql_restored_to_the_middle_of_a_stream_behind_temporal(
     point = PointInTime(scene.stack, scene.folder)
     load = scene.load
     account = await scene.holder.account(balance=1_000)
+    assert not (await scene.archive()).is_on
+    began_at = time.time()
     await point.begin_archiving()
     async with load.running():
         await load.acknowledge(10)
@@ -135,6 +144,9 @@ async def test_postgresql_restored_to_the_middle_of_a_stream_behind_temporal(
     await load.resolve()
     hold = await a_hold(scene.holder, account)
     await point.finish_archiving()
+    archive = await scene.archive()
+    assert archive.is_on
+    assert archive.archived_at > began_at
     await scene.stop(*CLIENTS_OF_SERVERS)
     await point.restore()
     kept = await scene.on_record()
