@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine, pool, text
 
 from migrations.compatibility import MARK, serves_from
 from persistence.database import driver_url
-from persistence.tables import metadata
+from persistence.tables.schema import metadata
 
 
 def run(connection: Connection) -> None:

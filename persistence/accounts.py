@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.accounts import Account, AccountKind, AccountReference, AccountStatus
 from domain.ids import AccountId, TenantId, UserId
 from persistence.balances import BALANCE_COLUMNS, balance_from
-from persistence.tables import accounts, balances
+from persistence.tables.accounts import accounts, balances
 
 # Written out, not a parameter: a prepared statement could not match the partial index else.
 _IS_SETTLEMENT: Final = literal_column("kind") == literal_column("'SYSTEM'")

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.access import ApiKey, NewApiKey, RateLimit, Scope, Tenant
 from domain.ids import ApiKeyId, TenantId
-from persistence.tables import api_keys, tenants
+from persistence.tables.tenants import api_keys, tenants
 
 
 class ApiKeyRepository:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ApiKeyId, ApprovalRuleId, TenantId
 from domain.rules import ApprovalRule
-from persistence.tables import approval_rules
+from persistence.tables.accounts import approval_rules
 
 _IN_FORCE: Final = approval_rules.c.retired_at.is_(None)
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit import Actor, ActorKind, AuditRecord
 from domain.ids import TenantId
-from persistence.tables import audit_log
+from persistence.tables.tenants import audit_log
 
 _RECORD: Final = """
 INSERT INTO audit_log (tenant_id, actor_kind, actor_id, actor_name, source_address, request_id,

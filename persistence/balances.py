@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.accounts import AccountStatus, Balance
 from domain.errors import LedgerRuleViolated
 from domain.ids import AccountId, TenantId
-from persistence.tables import MinorUnits, balances
+from persistence.tables.accounts import balances
+from persistence.tables.columns import MinorUnits
 
 BALANCE_COLUMNS: Final = (
     balances.c.account_id,

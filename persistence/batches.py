@@ -21,8 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.batches import BatchRow, BatchStage, RowCounts, RowStatus, TransferBatch
 from domain.ids import ApiKeyId, BatchId, TenantId, TransferId
 from domain.transfers import Failure, TransferType
-from persistence.tables import transfer_batch_rows as rows
-from persistence.tables import transfer_batches as batches
+from persistence.tables.batches import transfer_batch_rows as rows
+from persistence.tables.batches import transfer_batches as batches
 
 _OF_TENANT: Final = batches.c.tenant_id == bindparam("tenant", type_=Uuid)
 _GET_ONE: Final = select(batches).where(_OF_TENANT, batches.c.id == bindparam("batch", type_=Uuid))

@@ -15,7 +15,7 @@ from domain.limits import (
     CONSOLE_SESSION_USE_SECONDS,
 )
 from persistence.api_keys import api_key_from
-from persistence.tables import api_keys, console_sessions, tenants
+from persistence.tables.tenants import api_keys, console_sessions, tenants
 
 _OWN: Final = tenants.alias("own_tenant")
 _VIEWED: Final = tenants.alias("viewed_tenant")

@@ -5,7 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.evidence import KeyClaim
 from domain.ids import TenantId, TransferId
-from persistence.tables import idempotency_keys, tenants, transfers
+from persistence.tables.tenants import idempotency_keys, tenants
+from persistence.tables.transfers import transfers
 
 
 class EvidenceRepository:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.evidence import HoldRecord
 from domain.ids import AccountId, HoldId, TransferId
 from domain.transfers import HoldStatus, Transfer
-from persistence.tables import holds, transfer_operations
+from persistence.tables.transfers import holds, transfer_operations
 
 _CLOSE: Final = (
     update(holds)

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import TenantId
-from persistence.tables import idempotency_keys
+from persistence.tables.tenants import idempotency_keys
 
 _CLAIM: Final = (
     insert(idempotency_keys)

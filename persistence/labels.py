@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.accounts import AccountKind, AccountLabel
 from domain.ids import AccountId, ApiKeyId, TenantId, TransferId
 from domain.operations import Operation
-from persistence.tables import accounts, api_keys, transfer_operations, users
+from persistence.tables.accounts import accounts, users
+from persistence.tables.tenants import api_keys
+from persistence.tables.transfers import transfer_operations
 
 
 class LabelRepository:

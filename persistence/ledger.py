@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.accounts import Balance
 from domain.ids import AccountId, EntryId, TenantId, TransferId
 from domain.ledger import EntryDirection, LedgerEntry
-from persistence.tables import ledger_entries
+from persistence.tables.ledger import ledger_entries
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import AccountId, ApiKeyId, TenantId
 from domain.rules import AccountLimits, LimitUsage
-from persistence.tables import account_limits, account_usage, balances
+from persistence.tables.accounts import account_limits, account_usage, balances
 
 _UTC_NOW: Final = func.timezone("UTC", func.now())
 _TODAY: Final = cast(_UTC_NOW, Date)

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.ids import ApiKeyId, TenantId, TransferId
 from domain.operations import Operation, OperationOrder, OperationRecord
 from domain.transfers import Leg
-from persistence.tables import idempotency_keys, transfer_operations, transfers
+from persistence.tables.tenants import idempotency_keys
+from persistence.tables.transfers import transfer_operations, transfers
 from persistence.transfers import transfer_from
 
 # What JSON has no type for.

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.limits import PROOF_VIOLATIONS_MAXIMUM
-from persistence.tables import ledger_proofs, ledger_violations
+from persistence.tables.ledger import ledger_proofs, ledger_violations
 
 _NOW: Final = func.statement_timestamp()
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ledger_seals import Seal, SealSegment
 from persistence.seals import ENTRY_TEXT, TRANSFER_TEXT, seal_from, segment_from
-from persistence.tables import ledger_seals
+from persistence.tables.ledger import ledger_seals
 
 PAGE_ENTRIES: Final = 5_000
 PAGE_SEGMENTS: Final = 100

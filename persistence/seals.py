@@ -19,7 +19,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ledger_seals import Seal, SealContent, SealedEntry, SealSegment
-from persistence.tables import ledger_seals
+from persistence.tables.ledger import ledger_seals
 
 SEALING_LOCK: Final = 0x5EA1
 """Key of the advisory lock that whoever seals holds. Nobody else asks for it."""

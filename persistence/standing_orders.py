@@ -24,8 +24,8 @@ from domain.standing_orders import (
     StandingOrderStatus,
 )
 from domain.transfers import Failure, TransferType
-from persistence.tables import standing_order_runs as runs
-from persistence.tables import standing_orders as orders
+from persistence.tables.standing_orders import standing_order_runs as runs
+from persistence.tables.standing_orders import standing_orders as orders
 
 # Written out, not parameters: a prepared statement could not match the partial indexes else.
 _IS_OPEN: Final = literal_column("status").in_(

@@ -26,14 +26,10 @@ from domain.ledger import EntryDirection
 from domain.statements import StatementLine, StatementTotals
 from domain.transfers import TransferType
 from persistence.ledger import entry_from
-from persistence.tables import (
-    accounts,
-    ledger_entries,
-    tenants,
-    transfer_legs,
-    transfers,
-    users,
-)
+from persistence.tables.accounts import accounts, users
+from persistence.tables.ledger import ledger_entries
+from persistence.tables.tenants import tenants
+from persistence.tables.transfers import transfer_legs, transfers
 
 LINES_AT_ONCE: Final = 500
 """Lines that are fetched, and so kept in memory, at once."""

@@ -38,7 +38,7 @@ from domain.transfers import (
     TransferOrder,
     TransferType,
 )
-from persistence.tables import transfer_events, transfer_legs, transfers
+from persistence.tables.transfers import transfer_events, transfer_legs, transfers
 
 RECORDED_LATE: Final = timedelta(days=7)
 """How long a transfer may be accepted, and so have its id, before it is recorded: as long as the

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.accounts import User
 from domain.ids import TenantId, UserId
-from persistence.tables import users
+from persistence.tables.accounts import users
 
 
 class UserRepository:

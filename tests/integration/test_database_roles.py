@@ -15,7 +15,7 @@ from domain.errors import ExternalIdTaken
 from domain.ids import TenantId, UserId
 from persistence.database import Database
 from persistence.privileges import READER_ROLE, SERVICE_RIGHTS, SERVICE_ROLE, UNFENCED
-from persistence.tables import metadata
+from persistence.tables.schema import metadata
 from persistence.tenancy import EVERY_TENANT, SYSTEM_ROLE, Tenancy
 from runtime.composition import make_services
 from runtime.migrations import migrate

@@ -23,7 +23,7 @@ from domain.errors import (
 )
 from persistence.connection_limits import DatabaseLimits
 from persistence.database import Database, create_engine
-from persistence.tables import metadata
+from persistence.tables.schema import metadata
 from persistence.tenancy import EVERY_TENANT
 from persistence.violations import translated_violations
 from runtime.ports import free_port

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 
 from migrations.compatibility import FIRST, contracts
 from persistence.database import driver_url
-from persistence.tables import metadata
+from persistence.tables.schema import metadata
 from runtime.migrations import alembic_config, downgrade, migrate
 from tests.support.expansion import contractions, read_schema
 from tests.support.postgres import PostgresServer, postgres_server

@@ -4,7 +4,7 @@ import psycopg
 from psycopg import sql
 
 from domain.ids import TenantId
-from persistence.tables import metadata
+from persistence.tables.schema import metadata
 
 TABLES = tuple(
     table.name
