@@ -5,14 +5,11 @@ from urllib.parse import quote
 
 import typer
 
-from cli.calls import api_place, call_and_print
+from cli.calls import Call
 from cli.documents import show_account, show_accounts
+from cli.groups import Commands
 from cli.options import (
-    ApiKey,
-    ApiUrl,
-    AsJson,
     Cursor,
-    DataDir,
     MetadataJson,
     PageSize,
     Reason,
@@ -21,15 +18,13 @@ from cli.options import (
 from cli.statements import statement
 from domain.accounts import AccountStatus
 from domain.limits import PAGE_SIZE_DEFAULT
-from runtime.api_client import ApiPlace
-from runtime.settings import DEFAULT_DATA_DIR
 
 _ACCOUNT: Final = "ext:ada-eur"
 AccountArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="ACCOUNT", help="A UUID, an account number, or ext:ID.")
 ]
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     help="Open, list, freeze and close accounts, and get their statements.",
 )
@@ -54,10 +49,7 @@ def create(
         int, typer.Option(min=0, help="How far below zero it may go, in minor units (cents).")
     ] = 0,
     metadata: MetadataJson = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Open an account of one currency."""
     body = {
@@ -67,8 +59,7 @@ def create(
         "overdraft_limit": overdraft_limit,
         "metadata": parse_metadata(metadata) or {},
     }
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(place, lambda api: api.post("/v1/accounts", body), show_account, as_json=as_json)
+    call.show(lambda api: api.post("/v1/accounts", body), show_account)
 
 
 @app.command(epilog=f'Example: transfers accounts freeze {_ACCOUNT} --reason "lost card"')
@@ -76,13 +67,10 @@ def freeze(
     account: AccountArgument,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Stop all money of an account; what is reserved and not yet posted is released."""
-    _change(api_place(api_url, api_key, data_dir), account, "freeze", reason, as_json=as_json)
+    _change(call, account, "freeze", reason)
 
 
 @app.command(epilog=f"Example: transfers accounts unfreeze {_ACCOUNT}")
@@ -90,13 +78,10 @@ def unfreeze(
     account: AccountArgument,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Let the money of an account move again."""
-    _change(api_place(api_url, api_key, data_dir), account, "unfreeze", reason, as_json=as_json)
+    _change(call, account, "unfreeze", reason)
 
 
 @app.command(epilog=f"Example: transfers accounts close {_ACCOUNT}")
@@ -104,13 +89,10 @@ def close(
     account: AccountArgument,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Close an account for ever; it needs a zero balance and no holds."""
-    _change(api_place(api_url, api_key, data_dir), account, "close", reason, as_json=as_json)
+    _change(call, account, "close", reason)
 
 
 @app.command("list", epilog="Example: transfers accounts list --currency EUR --status ACTIVE")
@@ -122,14 +104,10 @@ def list_accounts(
     status: Annotated[AccountStatus | None, typer.Option(help="Only with this status.")] = None,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List accounts with their balances, newest first, settlement accounts among them."""
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
+    call.show(
         lambda api: api.get(
             "/v1/accounts",
             user_id=user,
@@ -140,11 +118,9 @@ def list_accounts(
             cursor=cursor,
         ),
         show_accounts,
-        as_json=as_json,
     )
 
 
-def _change(place: ApiPlace, account: str, verb: str, reason: str | None, *, as_json: bool) -> None:
+def _change(call: Call, account: str, verb: str, reason: str | None) -> None:
     path = f"/v1/accounts/{quote(account, safe=':')}/{verb}"
-    body = {"reason": reason}
-    call_and_print(place, lambda api: api.post(path, body), show_account, as_json=as_json)
+    call.show(lambda api: api.post(path, {"reason": reason}), show_account)

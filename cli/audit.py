@@ -4,12 +4,11 @@ from typing import Annotated
 
 import typer
 
-from cli.calls import api_place, call_and_print
+from cli.calls import Call
 from cli.documents import print_page, time_text
-from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize
+from cli.options import Cursor, PageSize
 from domain.limits import PAGE_SIZE_DEFAULT
 from runtime.api_client import Answer, Document
-from runtime.settings import DEFAULT_DATA_DIR
 
 
 def audit(
@@ -22,10 +21,7 @@ def audit(
     to: Annotated[str | None, typer.Option(help="Before this time.")] = None,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List who changed what, from where and why, newest first."""
     wanted = {
@@ -38,12 +34,7 @@ def audit(
         "limit": page_size,
         "cursor": cursor,
     }
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
-        lambda api: api.get("/v1/audit-log", **wanted),
-        _show_changes,
-        as_json=as_json,
-    )
+    call.show(lambda api: api.get("/v1/audit-log", **wanted), _show_changes)
 
 
 def _show_changes(answer: Answer) -> None:

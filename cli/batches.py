@@ -12,17 +12,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.batch_documents import show_batch, show_batch_rows, show_batches
-from cli.calls import api_place, call_and_print, call_api, print_answer
+from cli.calls import Api, Call
 from cli.console import messages, print_line
 from cli.failures import CommandFailed
-from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize, Reason
+from cli.groups import Commands
+from cli.moving import key_or_new
+from cli.options import Cursor, PageSize, Reason
 from domain.batches import ResultFormat, RowStatus
 from domain.limits import PAGE_SIZE_DEFAULT
 from runtime.api_client import Answer, ApiClient, RetryPolicy
-from runtime.settings import DEFAULT_DATA_DIR
-from services.identifiers import new_uuid
 
-app = typer.Typer(no_args_is_help=True, help="Many transfers under one key.")
+app = Commands(no_args_is_help=True, help="Many transfers under one key.")
 
 CREATE_RETRIES: Final = RetryPolicy(max_seconds=30.0)
 POLL_SECONDS: Final = 0.25
@@ -54,10 +54,7 @@ def create(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every row has its outcome.")
     ] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Post the transfers of a file in their order, once for each key."""
     media_type = MEDIA_TYPES.get(file.suffix.lower())
@@ -67,10 +64,7 @@ def create(
         content = file.read_bytes()
     except OSError as error:
         raise CommandFailed(f"{file} cannot be read: {error.strerror}.") from error
-    used_key = key or str(new_uuid())
-    if key is None:
-        text = f"Idempotency key: {used_key} (repeat with --key to get the same outcome)"
-        print_line(text, console=messages())
+    used_key = key_or_new(key, "outcome")
 
     async def send(api: ApiClient) -> Answer:
         answer = await api.batch(
@@ -82,23 +76,17 @@ def create(
         )
         return await _finished(api, answer) if wait else answer
 
-    place = api_place(api_url, api_key, data_dir)
-    answer = call_api(place, send, as_json=as_json, retries=CREATE_RETRIES)
-    print_answer(answer, show_batch, as_json=as_json)
+    call.show(send, show_batch, retries=CREATE_RETRIES)
 
 
 @app.command(epilog="Example: transfers batches show BATCH_ID")
 def show(
     batch_id: BatchId,
     *,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Show a batch: how far it is, and what was not moved."""
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(place, lambda api: api.get(_path(batch_id)), show_batch, as_json=as_json)
+    call.show(lambda api: api.get(_path(batch_id)), show_batch)
 
 
 @app.command("list", epilog="Example: transfers batches list --limit 10")
@@ -106,17 +94,11 @@ def list_batches(
     *,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List batches, newest first."""
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
-        lambda api: api.get("/v1/transfer-batches", limit=page_size, cursor=cursor),
-        show_batches,
-        as_json=as_json,
+    call.show(
+        lambda api: api.get("/v1/transfer-batches", limit=page_size, cursor=cursor), show_batches
     )
 
 
@@ -129,20 +111,15 @@ def rows(
     ] = None,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List the rows of a batch in their order."""
     statuses = [each.value for each in status or ()]
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
+    call.show(
         lambda api: api.get(
             f"{_path(batch_id)}/rows", status=statuses, limit=page_size, cursor=cursor
         ),
         show_batch_rows,
-        as_json=as_json,
     )
 
 
@@ -153,17 +130,15 @@ def result(
     form: Annotated[ResultFormat, typer.Option("--format", help="How rows are written.")] = (
         ResultFormat.CSV
     ),
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    api: Api,
 ) -> None:
     """Write all rows of a batch to standard output, with what became of them."""
 
-    async def download(api: ApiClient) -> None:
-        await api.download(f"{_path(batch_id)}/result", sys.stdout.buffer, format=form)
+    async def download(client: ApiClient) -> None:
+        await client.download(f"{_path(batch_id)}/result", sys.stdout.buffer, format=form)
         sys.stdout.buffer.flush()
 
-    call_api(api_place(api_url, api_key, data_dir), download, as_json=False)
+    api.ask(download)
 
 
 @app.command(epilog="Example: transfers batches cancel BATCH_ID")
@@ -171,18 +146,10 @@ def cancel(
     batch_id: BatchId,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Stop a batch between two chunks: what is posted stays."""
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
-        lambda api: api.post(f"{_path(batch_id)}/cancel", {"reason": reason}),
-        show_batch,
-        as_json=as_json,
-    )
+    call.show(lambda api: api.post(f"{_path(batch_id)}/cancel", {"reason": reason}), show_batch)
 
 
 async def _finished(api: ApiClient, answer: Answer) -> Answer:

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
 from cli.console import messages, print_error, print_json, print_line
 from cli.failures import CommandFailed
+from cli.options import ApiKey, ApiUrl, AsJson, DataDir
 from cli.surroundings import find_stack
 from runtime.api_client import (
     NO_RETRIES,
@@ -21,6 +23,7 @@ from runtime.api_client import (
     RetryPolicy,
     open_api_client,
 )
+from runtime.settings import DEFAULT_DATA_DIR
 from runtime.stack_files import STACK_FILE
 
 Result = TypeVar("Result")
@@ -40,6 +43,80 @@ _OPTION_OF_FIELD: Final = MappingProxyType(
         "Idempotency-Key": "--key",
     }
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """Options of commands that call the API: which one, and with which key."""
+
+    uses_operator_key: ClassVar[bool] = False
+    """Of a local stack, the operators' key is taken where none is given."""
+
+    api_url: ApiUrl = None
+    api_key: ApiKey = None
+    data_dir: DataDir = DEFAULT_DATA_DIR
+
+    def place(self) -> ApiPlace:
+        """Find the API and the key: what is given, else the running local stack's.
+
+        Raises
+        ------
+        CommandFailed
+            One of them is neither given nor known, or not well formed.
+        """
+        api_key = self.api_key
+        if self.uses_operator_key and not (self.api_url or api_key):
+            stack = find_stack(self.data_dir)
+            api_key = stack.operator_key if stack else None
+        return api_place(self.api_url, api_key, self.data_dir)
+
+    @property
+    def is_for_programs(self) -> bool:
+        """Whether programs read what is printed."""
+        return False
+
+    def ask(
+        self,
+        request: Callable[[ApiClient], Awaitable[Result]],
+        *,
+        retries: RetryPolicy = NO_RETRIES,
+    ) -> Result:
+        """Call the API, as ``call_api`` does."""
+        return call_api(self.place(), request, as_json=self.is_for_programs, retries=retries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Api):
+    """Options of commands that call the API and print its answer."""
+
+    as_json: AsJson = False
+
+    @property
+    def is_for_programs(self) -> bool:
+        """Whether programs read what is printed."""
+        return self.as_json
+
+    def show(
+        self,
+        request: Callable[[ApiClient], Awaitable[Answer]],
+        show: Callable[[Answer], None],
+        *,
+        retries: RetryPolicy = NO_RETRIES,
+    ) -> Answer:
+        """Call the API, and print the answer: its document for programs, or for a person."""
+        answer = self.ask(request, retries=retries)
+        if self.as_json:
+            print_line(answer.text)
+        else:
+            show(answer)
+        return answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorCall(Call):
+    """The same, for operators."""
+
+    uses_operator_key: ClassVar[bool] = True
 
 
 def api_place(api_url: str | None, api_key: str | None, data_dir: Path) -> ApiPlace:
@@ -69,20 +146,6 @@ def api_place(api_url: str | None, api_key: str | None, data_dir: Path) -> ApiPl
         key=_checked_key(key),
         origin=f"{data_dir / STACK_FILE}" if stack else "--api-url",
     )
-
-
-def operator_place(api_url: str | None, api_key: str | None, data_dir: Path) -> ApiPlace:
-    """Find the API as ``api_place`` does; of a local stack, with the operators' key.
-
-    Raises
-    ------
-    CommandFailed
-        One of them is neither given nor known, or not well formed.
-    """
-    if not (api_url or api_key):
-        stack = find_stack(data_dir)
-        api_key = stack.operator_key if stack else None
-    return api_place(api_url, api_key, data_dir)
 
 
 def call_api(
@@ -122,31 +185,12 @@ def call_api(
         raise SystemExit(1) from None
 
 
-def call_and_print(
-    place: ApiPlace,
-    call: Callable[[ApiClient], Awaitable[Answer]],
-    show: Callable[[Answer], None],
-    *,
-    as_json: bool,
-) -> None:
-    """Call the API as `call_api` does, and print the answer as `print_answer` does."""
-    print_answer(call_api(place, call, as_json=as_json), show, as_json=as_json)
-
-
 def unavailable(place: ApiPlace, error: ApiUnavailable) -> CommandFailed:
     """Say that an API does not answer, and who named it."""
     hint = ""
     if place.origin.endswith(STACK_FILE):
         hint = f" {place.origin} names it: does `transfers dev` still run?"
     return CommandFailed(f"{error}.{hint}")
-
-
-def print_answer(answer: Answer, show: Callable[[Answer], None], *, as_json: bool) -> None:
-    """Print an answer: its document for programs, or what a person reads."""
-    if as_json:
-        print_line(answer.text)
-    else:
-        show(answer)
 
 
 def print_problem(problem: ApiProblem) -> None:

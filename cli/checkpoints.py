@@ -8,13 +8,14 @@ import typer
 
 from cli.console import messages, output, print_json, print_line
 from cli.failures import CommandFailed, clear_startup_failures
+from cli.groups import Commands
 from cli.options import AsJson, DataDir
 from cli.surroundings import settings_or_stack
 from cli.verify import EXIT_VIOLATED, print_seals, seals_document
 from domain.checkpoints import Checkpoint
 from runtime.settings import DEFAULT_DATA_DIR
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True, help="Export signed checkpoints of the ledger, and check them later."
 )
 

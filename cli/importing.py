@@ -17,10 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cli.calls import api_place, call_api
+from cli.calls import Call, call_api
 from cli.console import messages, print_json, print_line, print_table
 from cli.failures import CommandFailed
-from cli.options import ApiKey, ApiUrl, AsJson, DataDir
 from runtime.api_client import ApiPlace, open_api_client
 from runtime.batch_importing import BatchImporter
 from runtime.import_files import AccountFile, ImportFileError, RejectsFile, TransferFile
@@ -32,7 +31,6 @@ from runtime.importing import (
     ImportReport,
     ImportStopped,
 )
-from runtime.settings import DEFAULT_DATA_DIR
 
 EXIT_REJECTED: Final = 1
 EXIT_INTERRUPTED: Final = 130
@@ -61,10 +59,7 @@ def import_files(
         Path | None,
         typer.Option(help="File to write the rows to that moved no money, with the reason."),
     ] = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Import accounts and transfers from CSV files, once however often it is run.
 
@@ -82,7 +77,7 @@ def import_files(
     """
     try:
         accounts, transfers = AccountFile(accounts_csv), TransferFile(transfers_csv)
-        place = api_place(api_url, api_key, data_dir)
+        place = call.place()
         # A wrong address or key is told at once; only later is it waited for.
         call_api(place, lambda api: api.get("/v1/accounts", limit=1), as_json=False)
         with _rejects_file(rejects, accounts, transfers) as rejects_file:
@@ -90,7 +85,7 @@ def import_files(
             report = _run(place, accounts, transfers, concurrency, rejects_file, kind=kind)
     except ImportFileError as error:
         raise CommandFailed(str(error)) from error
-    if as_json:
+    if call.as_json:
         print_json(report.document())
     else:
         _print_report(report, rejects)

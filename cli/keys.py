@@ -10,6 +10,7 @@ import typer
 
 from cli.console import messages, print_json, print_line, print_table
 from cli.failures import CommandFailed, clear_startup_failures
+from cli.groups import Commands
 from cli.options import AsJson, DataDir, Reason, parse_duration
 from cli.surroundings import cli_actor, settings_or_stack
 from domain.access import DEFAULT_SCOPES, ApiKey, RateLimit, Scope
@@ -40,7 +41,7 @@ Burst: TypeAlias = Annotated[
     ),
 ]
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True, help="Make, list, rotate, limit and revoke API keys in the database."
 )
 

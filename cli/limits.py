@@ -6,10 +6,10 @@ from urllib.parse import quote
 import typer
 
 from cli.bound_documents import show_limits
-from cli.calls import api_place, call_and_print
+from cli.calls import Call
 from cli.failures import CommandFailed
-from cli.options import ApiKey, ApiUrl, AsJson, DataDir, Reason
-from runtime.settings import DEFAULT_DATA_DIR
+from cli.groups import Commands
+from cli.options import Reason
 
 NO_LIMIT: Final = "none"
 
@@ -17,21 +17,17 @@ AccountArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="ACCOUNT", help="A UUID, an account number, or ext:ID.")
 ]
 
-app = typer.Typer(no_args_is_help=True, help="Show, set and clear how much an account may send.")
+app = Commands(no_args_is_help=True, help="Show, set and clear how much an account may send.")
 
 
 @app.command(epilog="Example: transfers limits show ext:ada-eur")
 def show(
     account: AccountArgument,
     *,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Show an account's limits, and what is used of them."""
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(place, lambda api: api.get(_path(account)), show_limits, as_json=as_json)
+    call.show(lambda api: api.get(_path(account)), show_limits)
 
 
 @app.command("set", epilog="Example: transfers limits set ext:ada-eur --per-day 50000")
@@ -46,10 +42,7 @@ def set_limits(
         str | None, typer.Option(help="Most of one month of UTC, or none.")
     ] = None,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Set limits; what is not given stays, none takes a limit away, 0 lets nothing through."""
     given = {"per_transfer": per_transfer, "per_day": per_day, "per_month": per_month}
@@ -60,8 +53,7 @@ def set_limits(
         raise CommandFailed("Give --per-transfer, --per-day or --per-month.")
     if reason is not None:
         body["reason"] = reason
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(place, lambda api: api.put(_path(account), body), show_limits, as_json=as_json)
+    call.show(lambda api: api.put(_path(account), body), show_limits)
 
 
 @app.command(epilog="Example: transfers limits clear ext:ada-eur")
@@ -69,19 +61,10 @@ def clear(
     account: AccountArgument,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Take all limits of an account away."""
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(
-        place,
-        lambda api: api.delete(_path(account), reason=reason),
-        show_limits,
-        as_json=as_json,
-    )
+    call.show(lambda api: api.delete(_path(account), reason=reason), show_limits)
 
 
 def _path(account: str) -> str:

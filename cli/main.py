@@ -34,6 +34,7 @@ from cli import (
 )
 from cli.console import print_error, print_line
 from cli.failures import CommandFailed
+from cli.groups import Commands
 from domain.errors import DomainError
 from runtime.leaving import leave
 from runtime.local_errors import LocalStackError
@@ -129,7 +130,7 @@ def _root(
 
 def make_app() -> typer.Typer:
     """Put all commands together."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+    app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback(epilog="Begin with: transfers dev")(_root)
     for name, panel, command, example in _COMMANDS:
         app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(command)

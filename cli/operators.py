@@ -5,18 +5,18 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from cli.calls import call_and_print, call_api, operator_place
+from cli.calls import OperatorCall
 from cli.console import messages, print_json, print_line, print_table
 from cli.documents import amount_text
 from cli.failures import CommandFailed
-from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize
+from cli.groups import Commands
+from cli.options import Cursor, PageSize
 from domain.limits import PAGE_SIZE_DEFAULT
 from domain.operator_actions import ActionOutcome
 from domain.stuck import OperatorAction, StuckCause, StuckKind
-from runtime.api_client import Answer, ApiPlace, Document, RetryPolicy
-from runtime.settings import DEFAULT_DATA_DIR
+from runtime.api_client import Answer, Document, RetryPolicy
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     help="Move on transfers that are stuck, of any tenant; needs operations:write.",
 )
@@ -55,14 +55,10 @@ def stuck(
     sort: Annotated[str, typer.Option(help="age: oldest first; amount: largest first.")] = "age",
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: OperatorCall,
 ) -> None:
     """List what is stuck, of all tenants, why, and what can be done; needs operations:read."""
-    call_and_print(
-        operator_place(api_url, api_key, data_dir),
+    call.show(
         lambda api: api.get(
             "/v1/operations/stuck",
             tenant=tenant,
@@ -74,7 +70,6 @@ def stuck(
             cursor=cursor,
         ),
         show_stuck,
-        as_json=as_json,
     )
 
 
@@ -145,24 +140,18 @@ def _selected(
 
 
 def _act(
-    place: ApiPlace,
+    call: OperatorCall,
     action: OperatorAction,
     selected: dict[str, Any],
     reason: str,
     *,
     preview: bool,
-    as_json: bool,
 ) -> None:
     """Ask for an action, print what became of each transfer, and fail where one was refused."""
     body = {"action": action, "reason": reason, "preview": preview, **selected}
-    answer = call_api(
-        place,
-        lambda api: api.post("/v1/operations/actions", body),
-        as_json=as_json,
-        retries=ACTION_RETRIES,
-    )
+    answer = call.ask(lambda api: api.post("/v1/operations/actions", body), retries=ACTION_RETRIES)
     results: Sequence[Document] = answer.document["data"]
-    if as_json:
+    if call.as_json:
         print_json(answer.document)
     elif results:
         print_table(
@@ -217,14 +206,10 @@ def _add_command(action: OperatorAction) -> None:
         all_stuck: AllStuck = False,
         tenant: OfTenant = None,
         cause: OfCause = None,
-        api_url: ApiUrl = None,
-        api_key: ApiKey = None,
-        data_dir: DataDir = DEFAULT_DATA_DIR,
-        as_json: AsJson = False,
+        call: OperatorCall,
     ) -> None:
         selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-        place = operator_place(api_url, api_key, data_dir)
-        _act(place, action, selected, reason, preview=preview, as_json=as_json)
+        _act(call, action, selected, reason, preview=preview)
 
     app.command(
         action.value,

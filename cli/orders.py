@@ -6,16 +6,12 @@ from urllib.parse import quote
 import typer
 
 from cli.amounts import parse_amount
-from cli.calls import api_place, call_and_print, call_api, print_answer
-from cli.console import messages, print_line
+from cli.calls import Call
 from cli.failures import CommandFailed
-from cli.moving import SEND_RETRIES
+from cli.groups import Commands
+from cli.moving import SEND_RETRIES, key_or_new
 from cli.options import (
-    ApiKey,
-    ApiUrl,
-    AsJson,
     Cursor,
-    DataDir,
     MetadataJson,
     PageSize,
     parse_metadata,
@@ -24,15 +20,13 @@ from cli.order_documents import show_order, show_orders, show_runs
 from cli.transfers import ACCOUNT_FORMS, SendType, type_of
 from domain.limits import PAGE_SIZE_DEFAULT
 from domain.standing_orders import MissedRuns, StandingOrderStatus
-from runtime.settings import DEFAULT_DATA_DIR
-from services.identifiers import new_uuid
 
 _ORDER: Final = "0199d5c0-7a1e-7c3b-9c5e-3f6a1b2c4d5e"
 
 OrderId: TypeAlias = Annotated[str, typer.Argument(help="The standing order's id.")]
 Reason: TypeAlias = Annotated[str | None, typer.Option(help="Why; it is shown with the order.")]
 
-app = typer.Typer(no_args_is_help=True, help="Make transfers again and again: standing orders.")
+app = Commands(no_args_is_help=True, help="Make transfers again and again: standing orders.")
 
 
 @app.command(
@@ -77,10 +71,7 @@ def create(
     ] = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     metadata: MetadataJson = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Order money to be moved again and again: the same --key makes one order, for ever."""
     body: dict[str, Any] = {
@@ -96,19 +87,8 @@ def create(
         "end_at": end,
         "missed_runs": missed_runs,
     }
-    place = api_place(api_url, api_key, data_dir)
-    used_key = key or str(new_uuid())
-    if key is None:
-        # Before anything is sent, so that it is known whatever happens next.
-        text = f"Idempotency key: {used_key} (repeat with --key to get the same order)"
-        print_line(text, console=messages())
-    answer = call_api(
-        place,
-        lambda api: api.standing_order(body, key=used_key),
-        as_json=as_json,
-        retries=SEND_RETRIES,
-    )
-    print_answer(answer, show_order, as_json=as_json)
+    used_key = key_or_new(key, "order")
+    call.show(lambda api: api.standing_order(body, key=used_key), show_order, retries=SEND_RETRIES)
 
 
 @app.command("list", epilog="Example: transfers orders list --status ACTIVE")
@@ -119,17 +99,12 @@ def list_orders(
     ] = None,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List standing orders, newest first."""
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
+    call.show(
         lambda api: api.get("/v1/standing-orders", status=status, limit=page_size, cursor=cursor),
         show_orders,
-        as_json=as_json,
     )
 
 
@@ -137,14 +112,10 @@ def list_orders(
 def show(
     order: OrderId,
     *,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Show a standing order with its last run and its next ones."""
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(place, lambda api: api.get(_path(order)), show_order, as_json=as_json)
+    call.show(lambda api: api.get(_path(order)), show_order)
 
 
 @app.command(epilog=f"Example: transfers orders runs {_ORDER} --limit 10")
@@ -153,17 +124,11 @@ def runs(
     *,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List the past runs of a standing order, the latest first."""
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
-        lambda api: api.get(f"{_path(order)}/runs", limit=page_size, cursor=cursor),
-        show_runs,
-        as_json=as_json,
+    call.show(
+        lambda api: api.get(f"{_path(order)}/runs", limit=page_size, cursor=cursor), show_runs
     )
 
 
@@ -172,17 +137,11 @@ def pause(
     order: OrderId,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Make no runs until it is resumed. Runs of the meantime are never made up for."""
     body = {"reason": reason}
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(
-        place, lambda api: api.post(f"{_path(order)}/pause", body), show_order, as_json=as_json
-    )
+    call.show(lambda api: api.post(f"{_path(order)}/pause", body), show_order)
 
 
 @app.command(epilog=f"Example: transfers orders resume {_ORDER}")
@@ -190,17 +149,11 @@ def resume(
     order: OrderId,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Make runs again, from now on."""
     body = {"reason": reason}
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(
-        place, lambda api: api.post(f"{_path(order)}/resume", body), show_order, as_json=as_json
-    )
+    call.show(lambda api: api.post(f"{_path(order)}/resume", body), show_order)
 
 
 @app.command(epilog=f'Example: transfers orders cancel {_ORDER} --reason "moved out"')
@@ -208,17 +161,11 @@ def cancel(
     order: OrderId,
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Make no runs any more, for ever. A run that was begun goes on."""
     body = {"reason": reason}
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(
-        place, lambda api: api.post(f"{_path(order)}/cancel", body), show_order, as_json=as_json
-    )
+    call.show(lambda api: api.post(f"{_path(order)}/cancel", body), show_order)
 
 
 def _path(order: str) -> str:

@@ -6,17 +6,17 @@ from urllib.parse import quote
 import typer
 
 from cli.bound_documents import show_rule, show_rules
-from cli.calls import api_place, call_and_print
-from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize, Reason
+from cli.calls import Call
+from cli.groups import Commands
+from cli.options import Cursor, PageSize, Reason
 from domain.limits import (
     APPROVAL_SECONDS_DEFAULT,
     APPROVAL_SECONDS_MAXIMUM,
     APPROVERS_MAXIMUM,
     PAGE_SIZE_DEFAULT,
 )
-from runtime.settings import DEFAULT_DATA_DIR
 
-app = typer.Typer(no_args_is_help=True, help="Set above which amounts transfers wait for approval.")
+app = Commands(no_args_is_help=True, help="Set above which amounts transfers wait for approval.")
 
 
 @app.command(epilog="Example: transfers rules create --currency EUR --threshold 1000000")
@@ -38,10 +38,7 @@ def create(
         ),
     ] = APPROVAL_SECONDS_DEFAULT,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Let transfers above a threshold wait for approval, from now on."""
     body = {
@@ -51,10 +48,7 @@ def create(
         "deadline_seconds": deadline,
         "reason": reason,
     }
-    place = api_place(api_url, api_key, data_dir)
-    call_and_print(
-        place, lambda api: api.post("/v1/approval-rules", body), show_rule, as_json=as_json
-    )
+    call.show(lambda api: api.post("/v1/approval-rules", body), show_rule)
 
 
 @app.command("list", epilog="Example: transfers rules list --in-force")
@@ -66,18 +60,13 @@ def list_rules(
     ] = None,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List rules, newest first, retired ones among them."""
     wanted = None if in_force is None else str(in_force).lower()
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
+    call.show(
         lambda api: api.get("/v1/approval-rules", in_force=wanted, limit=page_size, cursor=cursor),
         show_rules,
-        as_json=as_json,
     )
 
 
@@ -86,13 +75,9 @@ def retire(
     rule_id: Annotated[str, typer.Argument(help="Id of the rule, as `rules list` shows it.")],
     *,
     reason: Reason = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Take a rule out of force; transfers that wait go on waiting."""
     path = f"/v1/approval-rules/{quote(rule_id, safe='')}/retire"
-    place = api_place(api_url, api_key, data_dir)
     body = {"reason": reason}
-    call_and_print(place, lambda api: api.post(path, body), show_rule, as_json=as_json)
+    call.show(lambda api: api.post(path, body), show_rule)

@@ -8,26 +8,43 @@ import time
 import tty
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 from rich.live import Live
 
-from cli.calls import call_api, operator_place
+from cli.calls import Api
 from cli.console import output
 from cli.failures import CommandFailed
-from cli.options import ApiKey, DataDir
 from cli.top_view import Sight, view_of
 from runtime.api_client import ApiClient, ApiProblem, ApiUnavailable
 from runtime.scrapes import Interval, Scrape
-from runtime.settings import DEFAULT_DATA_DIR
 
 INTERVAL_SECONDS_MINIMUM: Final = 0.2
 INTERVAL_SECONDS_MAXIMUM: Final = 3_600.0
 STUCK_SHOWN: Final = 8
 QUIT_KEYS: Final = frozenset({b"q", b"Q", b"\x1b"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedApi(Api):
+    """Options that say which API to look at, with an operator's key."""
+
+    uses_operator_key: ClassVar[bool] = True
+
+    api_url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            "--api-url",
+            envvar="TRANSFERS_API_URL",
+            help="Base URL of the API; the running local stack's by default.",
+            show_envvar=True,
+        ),
+    ] = None
 
 
 def top(
@@ -43,25 +60,14 @@ def top(
     once: Annotated[
         bool, typer.Option("--once", help="Print one view, of one interval, and end.")
     ] = False,
-    api_url: Annotated[
-        str | None,
-        typer.Option(
-            "--url",
-            "--api-url",
-            envvar="TRANSFERS_API_URL",
-            help="Base URL of the API; the running local stack's by default.",
-            show_envvar=True,
-        ),
-    ] = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    watched: WatchedApi,
 ) -> None:
     """Show rates, latencies, what is under way and what is stuck; q or Ctrl-C ends it."""
-    place = operator_place(api_url, api_key, data_dir)
+    place = watched.place()
     is_live = not once and output().is_terminal
     show = _show_on if is_live else _print_once
     with suppress(KeyboardInterrupt):
-        call_api(place, lambda api: show(api, place.url, interval), as_json=False)
+        watched.ask(lambda api: show(api, place.url, interval))
 
 
 async def _print_once(api: ApiClient, url: str, interval_seconds: float) -> None:

@@ -10,23 +10,16 @@ from urllib.parse import quote
 import typer
 
 from cli.amounts import parse_amount
-from cli.calls import api_place, call_and_print, call_api
+from cli.calls import Call
 from cli.console import print_json
 from cli.documents import print_entries
 from cli.failures import CommandFailed
-from cli.moving import post_once, prefer_of
+from cli.moving import Sending
 from cli.options import (
-    ApiKey,
-    ApiUrl,
-    AsJson,
     Cursor,
-    DataDir,
-    Key,
     MetadataJson,
     PageSize,
-    RespondAsync,
     TransferId,
-    Wait,
     parse_duration,
     parse_metadata,
 )
@@ -42,7 +35,6 @@ from domain.limits import PAGE_SIZE_DEFAULT
 from domain.states import ProcessState
 from domain.transfers import TransferType
 from runtime.api_client import ApiClient, Document
-from runtime.settings import DEFAULT_DATA_DIR
 
 ACCOUNT_FORMS: Final = "a UUID, an account number, or ext:ID"
 
@@ -94,18 +86,12 @@ def send(
     execute_at: Annotated[
         str | None, typer.Option(help="When to do it, as in 2026-01-31T12:00:00Z. Default: now.")
     ] = None,
-    key: Key = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     metadata: MetadataJson = None,
     effective_at: Annotated[
         str | None, typer.Option(help="When it counts, as in 2026-01-31T12:00:00Z. Default: now.")
     ] = None,
-    wait: Wait = None,
-    respond_async: RespondAsync = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    sending: Sending,
 ) -> None:
     """Move money once: the same command with the same --key has the same outcome, for ever."""
     body = _sides(source, destination, amount, currency, transfer_type) if legs is None else {}
@@ -123,15 +109,7 @@ def send(
         **({"capture": "manual"} if hold else {}),
         **({"expires_at": expires_at} if expires_at is not None else {}),
     }
-    prefer = prefer_of(wait, respond_async=respond_async)
-    post_once(
-        api_place(api_url, api_key, data_dir),
-        "/v1/transfers",
-        body,
-        key=key,
-        prefer=prefer,
-        as_json=as_json,
-    )
+    sending.post_once("/v1/transfers", body)
 
 
 def show(
@@ -146,10 +124,7 @@ def show(
     workflow: Annotated[
         bool, typer.Option("--workflow", help="Also its workflow, live from Temporal.")
     ] = False,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """Show a transfer, and what is asked for beside it.
 
@@ -164,12 +139,8 @@ def show(
         "workflow": workflow,
     }
     parts = [part for part, is_asked in asked.items() if is_asked]
-    found = call_api(
-        api_place(api_url, api_key, data_dir),
-        lambda api: _read_parts(api, transfer_id, parts),
-        as_json=as_json,
-    )
-    if as_json:
+    found = call.ask(lambda api: _read_parts(api, transfer_id, parts))
+    if call.as_json:
         print_json(found if parts else found["transfer"])
         return
     print_transfer(found["transfer"])
@@ -193,14 +164,10 @@ def list_transfers(
     created_to: Annotated[str | None, typer.Option(help="Only before then.")] = None,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
     cursor: Cursor = None,
-    api_url: ApiUrl = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: AsJson = False,
+    call: Call,
 ) -> None:
     """List transfers, newest first."""
-    call_and_print(
-        api_place(api_url, api_key, data_dir),
+    call.show(
         lambda api: api.get(
             "/v1/transfers",
             state=state,
@@ -213,7 +180,6 @@ def list_transfers(
             cursor=cursor,
         ),
         show_transfers,
-        as_json=as_json,
     )
 
 

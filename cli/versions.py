@@ -8,6 +8,7 @@ import typer
 
 from cli.console import messages, print_json, print_line, print_table
 from cli.failures import CommandFailed, clear_startup_failures
+from cli.groups import Commands
 from cli.options import AsJson
 from cli.surroundings import settings_from_environment
 
@@ -22,7 +23,7 @@ BuildId = Annotated[
     str | None, typer.Argument(help="Build to name.", show_default="WORKER_BUILD_ID")
 ]
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     help="See and choose the version of the workers, of the deployment WORKER_DEPLOYMENT_NAME.",
 )
