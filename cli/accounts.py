@@ -5,19 +5,16 @@ from urllib.parse import quote
 
 import typer
 
-from cli.calls import Call
+from cli.calls import Call, Listing
 from cli.documents import show_account, show_accounts
 from cli.groups import Commands
 from cli.options import (
-    Cursor,
     MetadataJson,
-    PageSize,
     Reason,
     parse_metadata,
 )
 from cli.statements import statement
 from domain.accounts import AccountStatus
-from domain.limits import PAGE_SIZE_DEFAULT
 
 _ACCOUNT: Final = "ext:ada-eur"
 AccountArgument: TypeAlias = Annotated[
@@ -102,22 +99,16 @@ def list_accounts(
     external_id: Annotated[str | None, typer.Option(help="Only the one with this id.")] = None,
     currency: Annotated[str | None, typer.Option(help="Only of this currency.")] = None,
     status: Annotated[AccountStatus | None, typer.Option(help="Only with this status.")] = None,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List accounts with their balances, newest first, settlement accounts among them."""
-    call.show(
-        lambda api: api.get(
-            "/v1/accounts",
-            user_id=user,
-            external_id=external_id,
-            currency=currency,
-            status=status,
-            limit=page_size,
-            cursor=cursor,
-        ),
+    listing.show_page(
+        "/v1/accounts",
         show_accounts,
+        user_id=user,
+        external_id=external_id,
+        currency=currency,
+        status=status,
     )
 
 

@@ -3,10 +3,8 @@
 from typing import Final
 
 from cli.bound_documents import show_waiting
-from cli.calls import Call
+from cli.calls import Listing
 from cli.groups import Commands
-from cli.options import Cursor, PageSize
-from domain.limits import PAGE_SIZE_DEFAULT
 from domain.states import TransferStage
 
 _HELP: Final = "Find the transfers that wait for approval; `transfers approve` and `reject` decide."
@@ -22,14 +20,7 @@ def _group() -> None:
 @app.command("list", epilog="Example: transfers approvals list --json")
 def list_waiting(
     *,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List the transfers that wait for approval, newest first."""
-    call.show(
-        lambda api: api.get(
-            "/v1/transfers", stage=TransferStage.AWAITING_APPROVAL, limit=page_size, cursor=cursor
-        ),
-        show_waiting,
-    )
+    listing.show_page("/v1/transfers", show_waiting, stage=TransferStage.AWAITING_APPROVAL)

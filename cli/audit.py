@@ -4,10 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.calls import Call
+from cli.calls import Listing
 from cli.documents import print_page, time_text
-from cli.options import Cursor, PageSize
-from domain.limits import PAGE_SIZE_DEFAULT
 from runtime.api_client import Answer, Document
 
 
@@ -19,9 +17,7 @@ def audit(
     actor: Annotated[str | None, typer.Option(help="Only by the one with this id.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="At or after this time.")] = None,
     to: Annotated[str | None, typer.Option(help="Before this time.")] = None,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List who changed what, from where and why, newest first."""
     wanted = {
@@ -31,10 +27,8 @@ def audit(
         "actor": actor,
         "from": from_,
         "to": to,
-        "limit": page_size,
-        "cursor": cursor,
     }
-    call.show(lambda api: api.get("/v1/audit-log", **wanted), _show_changes)
+    listing.show_page("/v1/audit-log", _show_changes, **wanted)
 
 
 def _show_changes(answer: Answer) -> None:

@@ -12,14 +12,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.batch_documents import show_batch, show_batch_rows, show_batches
-from cli.calls import Api, Call
+from cli.calls import Api, Call, Listing
 from cli.console import messages, print_line
 from cli.failures import CommandFailed
 from cli.groups import Commands
 from cli.moving import key_or_new
-from cli.options import Cursor, PageSize, Reason
+from cli.options import Reason
 from domain.batches import ResultFormat, RowStatus
-from domain.limits import PAGE_SIZE_DEFAULT
 from runtime.api_client import Answer, ApiClient, RetryPolicy
 
 app = Commands(no_args_is_help=True, help="Many transfers under one key.")
@@ -92,14 +91,10 @@ def show(
 @app.command("list", epilog="Example: transfers batches list --limit 10")
 def list_batches(
     *,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List batches, newest first."""
-    call.show(
-        lambda api: api.get("/v1/transfer-batches", limit=page_size, cursor=cursor), show_batches
-    )
+    listing.show_page("/v1/transfer-batches", show_batches)
 
 
 @app.command(epilog="Example: transfers batches rows BATCH_ID --status REJECTED --status FAILED")
@@ -109,18 +104,11 @@ def rows(
     status: Annotated[
         list[RowStatus] | None, typer.Option(help="Only of this status; may be given again.")
     ] = None,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List the rows of a batch in their order."""
     statuses = [each.value for each in status or ()]
-    call.show(
-        lambda api: api.get(
-            f"{_path(batch_id)}/rows", status=statuses, limit=page_size, cursor=cursor
-        ),
-        show_batch_rows,
-    )
+    listing.show_page(f"{_path(batch_id)}/rows", show_batch_rows, status=statuses)
 
 
 @app.command(epilog="Example: transfers batches result BATCH_ID --format ndjson > result.ndjson")

@@ -6,13 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
 from cli.console import messages, print_error, print_json, print_line
 from cli.failures import CommandFailed
-from cli.options import ApiKey, ApiUrl, AsJson, DataDir
+from cli.options import ApiKey, ApiUrl, AsJson, Cursor, DataDir, PageSize
 from cli.surroundings import find_stack
+from domain.limits import PAGE_SIZE_DEFAULT
 from runtime.api_client import (
     NO_RETRIES,
     Answer,
@@ -114,6 +115,32 @@ class Call(Api):
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorCall(Call):
+    """The same, for operators."""
+
+    uses_operator_key: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Call):
+    """Options of commands that show one page of a list."""
+
+    page_size: PageSize = PAGE_SIZE_DEFAULT
+    cursor: Cursor = None
+
+    def show_page(self, path: str, show: Callable[[Answer], None], **wanted: Any) -> None:
+        """Read a page and print it.
+
+        Parameters
+        ----------
+        wanted
+            What the list is narrowed down to; ``None`` does not.
+        """
+        limits = {"limit": self.page_size, "cursor": self.cursor}
+        self.show(lambda api: api.get(path, **wanted, **limits), show)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorListing(Listing):
     """The same, for operators."""
 
     uses_operator_key: ClassVar[bool] = True

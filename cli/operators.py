@@ -5,13 +5,11 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from cli.calls import OperatorCall
+from cli.calls import OperatorCall, OperatorListing
 from cli.console import messages, print_json, print_line, print_table
 from cli.documents import amount_text
 from cli.failures import CommandFailed
 from cli.groups import Commands
-from cli.options import Cursor, PageSize
-from domain.limits import PAGE_SIZE_DEFAULT
 from domain.operator_actions import ActionOutcome
 from domain.stuck import OperatorAction, StuckCause, StuckKind
 from runtime.api_client import Answer, Document, RetryPolicy
@@ -53,23 +51,17 @@ def stuck(
     cause: OfCause = None,
     currency: Annotated[str | None, typer.Option(help="Only in this currency.")] = None,
     sort: Annotated[str, typer.Option(help="age: oldest first; amount: largest first.")] = "age",
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: OperatorCall,
+    listing: OperatorListing,
 ) -> None:
     """List what is stuck, of all tenants, why, and what can be done; needs operations:read."""
-    call.show(
-        lambda api: api.get(
-            "/v1/operations/stuck",
-            tenant=tenant,
-            kind=kind,
-            cause=cause,
-            currency=currency,
-            sort=sort,
-            limit=page_size,
-            cursor=cursor,
-        ),
+    listing.show_page(
+        "/v1/operations/stuck",
         show_stuck,
+        tenant=tenant,
+        kind=kind,
+        cause=cause,
+        currency=currency,
+        sort=sort,
     )
 
 

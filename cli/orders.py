@@ -6,19 +6,16 @@ from urllib.parse import quote
 import typer
 
 from cli.amounts import parse_amount
-from cli.calls import Call
+from cli.calls import Call, Listing
 from cli.failures import CommandFailed
 from cli.groups import Commands
 from cli.moving import SEND_RETRIES, key_or_new
 from cli.options import (
-    Cursor,
     MetadataJson,
-    PageSize,
     parse_metadata,
 )
 from cli.order_documents import show_order, show_orders, show_runs
 from cli.transfers import ACCOUNT_FORMS, SendType, type_of
-from domain.limits import PAGE_SIZE_DEFAULT
 from domain.standing_orders import MissedRuns, StandingOrderStatus
 
 _ORDER: Final = "0199d5c0-7a1e-7c3b-9c5e-3f6a1b2c4d5e"
@@ -97,15 +94,10 @@ def list_orders(
     status: Annotated[
         StandingOrderStatus | None, typer.Option(help="Only with this status.")
     ] = None,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List standing orders, newest first."""
-    call.show(
-        lambda api: api.get("/v1/standing-orders", status=status, limit=page_size, cursor=cursor),
-        show_orders,
-    )
+    listing.show_page("/v1/standing-orders", show_orders, status=status)
 
 
 @app.command(epilog=f"Example: transfers orders show {_ORDER}")
@@ -122,14 +114,10 @@ def show(
 def runs(
     order: OrderId,
     *,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List the past runs of a standing order, the latest first."""
-    call.show(
-        lambda api: api.get(f"{_path(order)}/runs", limit=page_size, cursor=cursor), show_runs
-    )
+    listing.show_page(f"{_path(order)}/runs", show_runs)
 
 
 @app.command(epilog=f'Example: transfers orders pause {_ORDER} --reason "on holiday"')

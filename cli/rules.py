@@ -6,14 +6,13 @@ from urllib.parse import quote
 import typer
 
 from cli.bound_documents import show_rule, show_rules
-from cli.calls import Call
+from cli.calls import Call, Listing
 from cli.groups import Commands
-from cli.options import Cursor, PageSize, Reason
+from cli.options import Reason
 from domain.limits import (
     APPROVAL_SECONDS_DEFAULT,
     APPROVAL_SECONDS_MAXIMUM,
     APPROVERS_MAXIMUM,
-    PAGE_SIZE_DEFAULT,
 )
 
 app = Commands(no_args_is_help=True, help="Set above which amounts transfers wait for approval.")
@@ -58,16 +57,11 @@ def list_rules(
         bool | None,
         typer.Option("--in-force/--retired", help="Only those in force, or only retired ones."),
     ] = None,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List rules, newest first, retired ones among them."""
     wanted = None if in_force is None else str(in_force).lower()
-    call.show(
-        lambda api: api.get("/v1/approval-rules", in_force=wanted, limit=page_size, cursor=cursor),
-        show_rules,
-    )
+    listing.show_page("/v1/approval-rules", show_rules, in_force=wanted)
 
 
 @app.command(epilog="Example: transfers rules retire 0199d5c0-7a1e-7c3b-9c5e-3f6a1b2c4d5e")

@@ -10,15 +10,13 @@ from urllib.parse import quote
 import typer
 
 from cli.amounts import parse_amount
-from cli.calls import Call
+from cli.calls import Call, Listing
 from cli.console import print_json
 from cli.documents import print_entries
 from cli.failures import CommandFailed
 from cli.moving import Sending
 from cli.options import (
-    Cursor,
     MetadataJson,
-    PageSize,
     TransferId,
     parse_duration,
     parse_metadata,
@@ -31,7 +29,6 @@ from cli.transfer_documents import (
     print_workflow,
     show_transfers,
 )
-from domain.limits import PAGE_SIZE_DEFAULT
 from domain.states import ProcessState
 from domain.transfers import TransferType
 from runtime.api_client import ApiClient, Document
@@ -162,24 +159,18 @@ def list_transfers(
         str | None, typer.Option(help="Only since then, as in 2026-01-31T12:00:00Z.")
     ] = None,
     created_to: Annotated[str | None, typer.Option(help="Only before then.")] = None,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List transfers, newest first."""
-    call.show(
-        lambda api: api.get(
-            "/v1/transfers",
-            state=state,
-            type=transfer_type,
-            account=account,
-            idempotency_key=key,
-            created_from=created_from,
-            created_to=created_to,
-            limit=page_size,
-            cursor=cursor,
-        ),
+    listing.show_page(
+        "/v1/transfers",
         show_transfers,
+        state=state,
+        type=transfer_type,
+        account=account,
+        idempotency_key=key,
+        created_from=created_from,
+        created_to=created_to,
     )
 
 

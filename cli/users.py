@@ -4,16 +4,13 @@ from typing import Annotated
 
 import typer
 
-from cli.calls import Call
+from cli.calls import Call, Listing
 from cli.documents import show_user, show_users
 from cli.groups import Commands
 from cli.options import (
-    Cursor,
     MetadataJson,
-    PageSize,
     parse_metadata,
 )
-from domain.limits import PAGE_SIZE_DEFAULT
 
 app = Commands(no_args_is_help=True, help="Record and list users, the owners of accounts.")
 
@@ -37,12 +34,7 @@ def create(
 def list_users(
     *,
     external_id: Annotated[str | None, typer.Option(help="Only the user with this id.")] = None,
-    page_size: PageSize = PAGE_SIZE_DEFAULT,
-    cursor: Cursor = None,
-    call: Call,
+    listing: Listing,
 ) -> None:
     """List users, newest first."""
-    call.show(
-        lambda api: api.get("/v1/users", external_id=external_id, limit=page_size, cursor=cursor),
-        show_users,
-    )
+    listing.show_page("/v1/users", show_users, external_id=external_id)
