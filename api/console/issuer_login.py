@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, Self
 
 import httpx
+import structlog
 from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 
 from domain.errors import IssuerUnavailable, Unauthenticated
@@ -81,6 +82,7 @@ class IssuerLogin:
     def __init__(self, terms: LoginTerms, fetch: Fetch) -> None:
         self._terms = terms
         self._fetch = fetch
+        self._log = structlog.get_logger("issuer")
 
     async def begin(self, callback: str, wanted: str) -> tuple[str, LoginAttempt]:
         """Give the address to send somebody to, and what their browser keeps meanwhile.
@@ -93,7 +95,7 @@ class IssuerLogin:
         Raises
         ------
         IssuerUnavailable
-            The issuer does not say where.
+            The issuer does not say where, or names no address of https.
         """
         place = await self._place("authorization_endpoint")
         client = WebApplicationClient(self._terms.client_id)
@@ -102,16 +104,21 @@ class IssuerLogin:
             verifier=client.create_code_verifier(VERIFIER_CHARACTERS),
             wanted=wanted,
         )
-        address: str = client.prepare_request_uri(
-            place,
-            redirect_uri=callback,
-            scope=self._terms.scope,
-            state=attempt.state,
-            code_challenge=client.create_code_challenge(attempt.verifier, "S256"),
-            code_challenge_method="S256",
-            # Some issuers make a token for an API only where it is named.
-            audience=self._terms.audience,
-        )
+        try:
+            address: str = client.prepare_request_uri(
+                place,
+                redirect_uri=callback,
+                scope=self._terms.scope,
+                state=attempt.state,
+                code_challenge=client.create_code_challenge(attempt.verifier, "S256"),
+                code_challenge_method="S256",
+                # Some issuers make a token for an API only where it is named.
+                audience=self._terms.audience,
+            )
+        except OAuth2Error as error:
+            # As where the address is none of https.
+            self._log.warning("issuer_login_not_begun", reason=type(error).__name__)
+            raise IssuerUnavailable from error
         return address, attempt
 
     async def finish(self, callback: str, attempt: LoginAttempt, answer: Mapping[str, str]) -> str:

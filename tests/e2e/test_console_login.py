@@ -101,6 +101,22 @@ async def test_without_a_client_at_the_issuer_there_is_no_such_login(tenant: Cli
         await console.page("/login/issuer", status=404)
 
 
+async def test_nobody_is_sent_to_an_address_without_tls(
+    stack: Stack, services: Services, issuer: Issuer
+) -> None:
+    environment = {
+        "OIDC_ISSUER": issuer.url,
+        "OIDC_AUDIENCE": AUDIENCE,
+        "OIDC_CLIENT_ID": "console",
+    }
+    async with (
+        served_api(stack, services.access, **environment) as api,
+        ConsoleClient(api.url) as console,
+    ):
+        assert (await console.http.get("/login/issuer")).status_code == 503
+        assert api.events("issuer_login_not_begun")
+
+
 async def begin(console: ConsoleClient) -> dict[str, str]:
     """Give what the issuer is asked for a login."""
     sent = await console.http.get("/login/issuer")
