@@ -7,7 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from api.fields import Description
-from api.schemas import Dated, FailureView, Movement, RequestBody
+from api.schemas import RequestBody
+from api.transfer_schemas import Dated, Movement
+from api.transfer_views import FailureView
 from domain.accounts import AccountReference
 from domain.batches import BatchRow, BatchStage, RowStatus, TransferBatch
 from domain.limits import BATCH_ROWS_MAXIMUM, IDEMPOTENCY_KEY_LENGTH_MAXIMUM

@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.fields import CurrencyCode, Note
-from api.schemas import ListView, PendingActivityView, RequestBody
+from api.schemas import ListView, RequestBody
+from api.transfer_views import PendingActivityView
 from domain.ids import TenantId
 from domain.limits import OPERATOR_ACTION_TRANSFERS_MAXIMUM
 from domain.operator_actions import ActionOutcome, ActionResult

@@ -12,7 +12,9 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from structlog.contextvars import get_contextvars
 
-from api.schemas import ONE_LEG, SEVERAL_LEGS, Problem, ProblemField, TransferView
+from api.schemas import Problem, ProblemField
+from api.transfer_schemas import ONE_LEG, SEVERAL_LEGS
+from api.transfer_views import TransferView
 from domain.errors import (
     AccountAlreadyClosed,
     AccountNotEmpty,

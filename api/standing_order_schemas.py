@@ -16,8 +16,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.fields import Description, Moment
-from api.schemas import FailureView, Movement, RequestBody
+from api.schemas import RequestBody
 from api.standing_order_desk import OrderInDetail
+from api.transfer_schemas import Movement
+from api.transfer_views import FailureView
 from domain.limits import (
     CRON_LENGTH_MAXIMUM,
     STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM,

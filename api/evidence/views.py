@@ -5,8 +5,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from api.account_schemas import EntryView
 from api.audit_schemas import AuditRecordView
-from api.schemas import EntryView, EventView, TransferView
+from api.transfer_views import EventView, TransferView
 from domain.evidence import Evidence, HistoryRecord, HoldRecord, KeyClaim, TemporalEvidence
 from domain.ids import ApiKeyId
 from domain.ledger_seals import SealedEntry

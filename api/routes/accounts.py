@@ -6,20 +6,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
+from api.account_schemas import AccountChange, AccountCreate, AccountView, BalanceView, EntryView
 from api.auth import AccountsReader, AccountsWriter
 from api.context import Context
 from api.fields import CurrencyCode, ExternalId, Moment
 from api.parameters import PAGE_SIZE, AccountInPath, Cursor, PageSize, bad_cursor
 from api.responses import answer, answer_page, problems
-from api.schemas import (
-    AccountChange,
-    AccountCreate,
-    AccountView,
-    BalanceView,
-    ChangeBody,
-    EntryView,
-    ListView,
-)
+from api.schemas import ChangeBody, ListView
 from domain.accounts import AccountStatus
 from domain.ids import UserId
 from persistence.accounts import AccountFilter

@@ -11,7 +11,9 @@ from api.operation_schemas import CancelBody, CaptureBody, DecisionBody, Decisio
 from api.parameters import IdempotencyKey, TransferInPath, WaitSeconds
 from api.responses import answer, answer_page, problems
 from api.routes.transfers import submission_response
-from api.schemas import ListView, ReversalCreate, TransferView
+from api.schemas import ListView
+from api.transfer_schemas import ReversalCreate
+from api.transfer_views import TransferView
 from domain.operations import Operation, OperationOrder
 from domain.pages import Page
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from api.account_schemas import EntryView
 from api.auth import TransfersReader, TransfersWriter
 from api.context import Context
 from api.fields import Moment
@@ -19,15 +20,10 @@ from api.parameters import (
 )
 from api.problems import failed_transfer_response
 from api.responses import answer, answer_page, problems
-from api.schemas import (
-    EntryView,
-    EventView,
-    ListView,
-    TransferBody,
-    TransferView,
-    WorkflowView,
-)
+from api.schemas import ListView
 from api.transfer_intake import Submission
+from api.transfer_schemas import TransferBody
+from api.transfer_views import EventView, TransferView, WorkflowView
 from domain.errors import TransferNotFound
 from domain.pages import Page
 from domain.states import ProcessState, TransferStage

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from api.account_schemas import UserCreate, UserView
 from api.auth import UsersReader, UsersWriter
 from api.context import Context
 from api.fields import ExternalId
 from api.parameters import PAGE_SIZE, Cursor, PageSize, UserInPath
 from api.responses import answer, answer_page, problems
-from api.schemas import ListView, UserCreate, UserView
+from api.schemas import ListView
 
 router = APIRouter(prefix="/v1/users", tags=["users"])
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.schemas import EntryView
+from api.account_schemas import EntryView
 from domain.accounts import AccountKind
 from domain.statements import StatementAccount, StatementLine, StatementSummary
 from domain.transfers import TransferType

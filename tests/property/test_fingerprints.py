@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.schemas import TransferCreate
+from api.transfer_schemas import TransferCreate
 from domain.ids import AccountId
 from domain.limits import AMOUNT_MAXIMUM_MINOR
 from domain.money import Money
