@@ -100,7 +100,8 @@ class ApiMachine(RuleBasedStateMachine):
 
     @rule(command=sent | operated, other=sent)
     def use_a_key_again_for_another_request(self, command: Command, other: Command) -> None:
-        changed = Command("cancel", command.key, other.key, by=command.by)
+        # By the key that may do anything: that of an approver may not cancel.
+        changed = Command("cancel", command.key, other.key)
         if command.wish is not None:
             source, destination, amount = command.wish.legs[0]
             other_amount = amount + 1 if amount < AMOUNT_MAXIMUM_MINOR else amount - 1
