@@ -55,30 +55,18 @@ async def open_issuer(settings: Settings) -> AsyncIterator[Issuer]:
             tenant_claim=settings.oidc_tenant_claim,
             scope_claim=settings.oidc_scope_claim,
         )
-        login_terms = login_terms_of(settings)
-        yield Issuer(
-            TokenVerifier(terms, keys).verify,
-            IssuerLogin(login_terms, fetch) if login_terms else None,
-        )
-
-
-def login_terms_of(settings: Settings) -> LoginTerms | None:
-    """Read how the issuer knows the console, where it does."""
-    issuer, audience, client_id = (
-        settings.oidc_issuer,
-        settings.oidc_audience,
-        settings.oidc_client_id,
-    )
-    if issuer is None or audience is None or client_id is None:
-        return None
-    secret = settings.oidc_client_secret
-    return LoginTerms(
-        issuer=issuer,
-        audience=audience,
-        client_id=client_id,
-        client_secret=secret.get_secret_value() if secret else None,
-        scope=settings.oidc_login_scope,
-    )
+        login = None
+        if settings.oidc_client_id is not None:
+            secret = settings.oidc_client_secret
+            login_terms = LoginTerms(
+                issuer=terms.issuer,
+                audience=terms.audience,
+                client_id=settings.oidc_client_id,
+                client_secret=secret.get_secret_value() if secret else None,
+                scope=settings.oidc_login_scope,
+            )
+            login = IssuerLogin(login_terms, http, fetch)
+        yield Issuer(TokenVerifier(terms, keys).verify, login)
 
 
 async def _fetch(http: httpx.AsyncClient, url: str) -> Mapping[str, Any]:

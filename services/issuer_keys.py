@@ -99,7 +99,7 @@ class IssuerKeys:
     async def _fetch_keys(self) -> None:
         self._tried_at = time.monotonic()
         try:
-            url = self._jwks_url or await self._discover()
+            url = self._jwks_url or await discover(self._fetch, self._issuer, "jwks_uri")
             found = PyJWKSet.from_dict(dict(await self._fetch(url)))
         except (IssuerUnavailable, PyJWTError, ValueError, TypeError, LookupError) as error:
             self._log.warning("issuer_keys_not_fetched", reason=type(error).__name__)
@@ -107,9 +107,17 @@ class IssuerKeys:
         self._keys = {key.key_id: key for key in found.keys if key.key_id}
         self._fetched_at = time.monotonic()
 
-    async def _discover(self) -> str:
-        document = await self._fetch(self._issuer.rstrip("/") + DISCOVERY_PATH)
-        url = document.get("jwks_uri")
-        if document.get("issuer") != self._issuer or not isinstance(url, str):
-            raise IssuerUnavailable
-        return url
+
+async def discover(fetch: Fetch, issuer: str, name: str) -> str:
+    """Read one of an issuer's addresses from the document that names them.
+
+    Raises
+    ------
+    IssuerUnavailable
+        It does not answer, is another one, or has no such address.
+    """
+    document = await fetch(issuer.rstrip("/") + DISCOVERY_PATH)
+    address = document.get(name)
+    if document.get("issuer") != issuer or not isinstance(address, str):
+        raise IssuerUnavailable
+    return address

@@ -4,8 +4,9 @@ import hashlib
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -91,21 +92,30 @@ def set_session(request: Request, response: Response, token: str) -> None:
 
 def set_flash(request: Request, response: Response, flash: Flash) -> None:
     """Let the next page say something."""
-    text = flash.text[:FLASH_CHARACTERS_MAXIMUM]
-    encoded = urlsafe_b64encode(json.dumps([text, flash.is_error]).encode()).decode()
-    set_cookie(request, response, FLASH, encoded, seconds=FLASH_SECONDS)
+    value = packed([flash.text[:FLASH_CHARACTERS_MAXIMUM], flash.is_error])
+    set_cookie(request, response, FLASH, value, seconds=FLASH_SECONDS)
 
 
 def read_flash(request: Request) -> Flash | None:
     """Read what the action before has to say."""
-    encoded = read_cookie(request, FLASH)
-    if encoded is None:
-        return None
+    match unpacked(read_cookie(request, FLASH) or ""):
+        case [text, is_error]:
+            return Flash(str(text), is_error=bool(is_error))
+        case _:
+            return None
+
+
+def packed(values: Sequence[object]) -> str:
+    """Write values as a cookie can hold them."""
+    return urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def unpacked(text: str) -> Any:
+    """Read what ``packed`` wrote; ``None`` where it is something else."""
     try:
-        text, is_error = json.loads(urlsafe_b64decode(encoded))
+        return json.loads(urlsafe_b64decode(text))
     except ValueError:
         return None
-    return Flash(str(text), is_error=bool(is_error))
 
 
 def read_theme(request: Request) -> str | None:

@@ -1,19 +1,19 @@
 """Logging people in at the OpenID Connect issuer: the authorisation code flow, with PKCE."""
 
-import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import httpx
 import structlog
+from httpx import USE_CLIENT_DEFAULT
 from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 
+from api.console.cookies import packed, unpacked
 from domain.errors import IssuerUnavailable, Unauthenticated
-from services.issuer_keys import DISCOVERY_PATH, Fetch
+from services.issuer_keys import Fetch, discover
 
-CALL_SECONDS: Final = 5.0
 VERIFIER_CHARACTERS: Final = 64
 """Of the 43 to 128 that RFC 7636 allows."""
 STATE_BYTES: Final = 32
@@ -58,16 +58,16 @@ class LoginAttempt:
 
     def text(self) -> str:
         """Write it down for a cookie."""
-        return json.dumps(asdict(self))
+        return packed([self.state, self.verifier, self.wanted])
 
     @classmethod
     def read(cls, text: str) -> Self | None:
         """Read a cookie; ``None`` where it is not one of these."""
-        try:
-            fields = json.loads(text)
-            return cls(*(str(fields[name]) for name in ("state", "verifier", "wanted")))
-        except (ValueError, TypeError, LookupError):
-            return None
+        match unpacked(text):
+            case [state, verifier, wanted]:
+                return cls(str(state), str(verifier), str(wanted))
+            case _:
+                return None
 
 
 class IssuerLogin:
@@ -75,12 +75,15 @@ class IssuerLogin:
 
     Parameters
     ----------
+    http
+        Calls the issuer; it bounds the time.
     fetch
         Reads a JSON object from a URL, and raises ``IssuerUnavailable``.
     """
 
-    def __init__(self, terms: LoginTerms, fetch: Fetch) -> None:
+    def __init__(self, terms: LoginTerms, http: httpx.AsyncClient, fetch: Fetch) -> None:
         self._terms = terms
+        self._http = http
         self._fetch = fetch
         self._log = structlog.get_logger("issuer")
 
@@ -97,7 +100,7 @@ class IssuerLogin:
         IssuerUnavailable
             The issuer does not say where, or names no address of https.
         """
-        place = await self._place("authorization_endpoint")
+        place = await discover(self._fetch, self._terms.issuer, "authorization_endpoint")
         client = WebApplicationClient(self._terms.client_id)
         attempt = LoginAttempt(
             state=secrets.token_urlsafe(STATE_BYTES),
@@ -146,7 +149,7 @@ class IssuerLogin:
         body = client.prepare_request_body(
             code=answer["code"], redirect_uri=callback, code_verifier=attempt.verifier
         )
-        place = await self._place("token_endpoint")
+        place = await discover(self._fetch, self._terms.issuer, "token_endpoint")
         try:
             token = client.parse_request_body_response(await self._token(place, body))
         except OAuth2Error:
@@ -156,21 +159,12 @@ class IssuerLogin:
     async def _token(self, place: str, body: str) -> str:
         """Ask for a token; what refuses one is an answer, too."""
         secret = self._terms.client_secret
-        auth = httpx.BasicAuth(self._terms.client_id, secret) if secret else None
+        auth = httpx.BasicAuth(self._terms.client_id, secret) if secret else USE_CLIENT_DEFAULT
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         try:
-            async with httpx.AsyncClient(timeout=CALL_SECONDS, auth=auth) as http:
-                answer = await http.post(place, content=body, headers=headers)
+            answer = await self._http.post(place, content=body, headers=headers, auth=auth)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise IssuerUnavailable from error
         if answer.is_server_error:
             raise IssuerUnavailable
         return answer.text
-
-    async def _place(self, name: str) -> str:
-        """Read one of the issuer's addresses from its document."""
-        document = await self._fetch(self._terms.issuer.rstrip("/") + DISCOVERY_PATH)
-        place = document.get(name)
-        if not isinstance(place, str) or document.get("issuer") != self._terms.issuer:
-            raise IssuerUnavailable
-        return place

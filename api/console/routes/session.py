@@ -3,7 +3,6 @@
 import secrets
 from http import HTTPStatus
 from typing import Annotated, Final
-from urllib.parse import quote, unquote
 
 from fastapi import HTTPException, Query, Request, Response
 
@@ -114,7 +113,7 @@ async def go_to_issuer(
         request,
         response,
         ISSUER_LOGIN,
-        quote(attempt.text()),
+        attempt.text(),
         seconds=ISSUER_LOGIN_SECONDS,
         is_for_return=True,
     )
@@ -131,7 +130,7 @@ async def return_from_issuer(request: Request, context: Context) -> Response:
     they follow where another site has sent them.
     """
     login = _issuer_login(context)
-    attempt = LoginAttempt.read(unquote(read_cookie(request, ISSUER_LOGIN) or ""))
+    attempt = LoginAttempt.read(read_cookie(request, ISSUER_LOGIN) or "")
     if attempt is None:
         return _login_page(request, context, wanted=PREFIX, error="This login was too old. Again.")
     try:
