@@ -133,4 +133,5 @@ AuditVisitor = Annotated[Visitor, Depends(_with_scope(Scope.AUDIT_READ, Scope.OP
 OperatingVisitor = Annotated[Visitor, Depends(_with_scope(Scope.OPERATIONS_READ))]
 Operator = Annotated[Visitor, Depends(_with_scope(Scope.OPERATIONS_WRITE))]
 KeysVisitor = Annotated[Visitor, Depends(_with_scope(Scope.OPERATIONS_READ, Scope.KEYS_WRITE))]
+KeyRevoker = Annotated[Visitor, Depends(_with_scope(Scope.OPERATIONS_WRITE, Scope.KEYS_WRITE))]
 KeyMaker = Annotated[Visitor, Depends(_with_scope(Scope.KEYS_WRITE))]

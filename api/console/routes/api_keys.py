@@ -8,10 +8,10 @@ from fastapi import Request, Response
 from api.console.pages import PREFIX, done, page
 from api.console.reasons import reason_of
 from api.console.routing import console_router
-from api.console.visitors import Form, KeyMaker, KeysVisitor, Visitor
-from api.context import ApiContext, Context
-from domain.access import ApiKey, NewApiKey, Scope
-from domain.errors import ApiKeyNotFound, FieldProblem, ScopeMissing, ValidationFailed
+from api.console.visitors import Form, KeyMaker, KeyRevoker, KeysVisitor
+from api.context import Context
+from domain.access import NewApiKey, Scope
+from domain.errors import FieldProblem, ValidationFailed
 from domain.limits import NAME_LENGTH_MAXIMUM
 
 router = console_router()
@@ -53,10 +53,7 @@ async def rotate_key(
 ) -> Response:
     """Give a key another secret; the present one is taken too for a while."""
     key, secret = await context.access.rotate_key(
-        key_id,
-        rotated_by=visitor.principal,
-        actor=visitor.principal.actor,
-        reason=reason_of(form),
+        key_id, rotated_by=visitor.principal, reason=reason_of(form)
     )
     return page(
         request,
@@ -70,21 +67,13 @@ async def rotate_key(
 
 @router.post("/api-keys/{key_id}/revoke")
 async def revoke_key(
-    request: Request, context: Context, visitor: KeysVisitor, key_id: str, form: Form
+    request: Request, context: Context, visitor: KeyRevoker, key_id: str, form: Form
 ) -> Response:
     """Revoke a key of the tenant that is looked at, for ever."""
-    if not visitor.may(Scope.OPERATIONS_WRITE, Scope.KEYS_WRITE):
-        raise ScopeMissing(f"{Scope.OPERATIONS_WRITE} or {Scope.KEYS_WRITE}")
-    reason = reason_of(form)
-    await _require_of_tenant(context, visitor, key_id)
-    key = await context.access.revoke_key(key_id, actor=visitor.principal.actor, reason=reason)
+    key = await context.access.revoke_key(
+        key_id, revoked_by=visitor.principal, reason=reason_of(form)
+    )
     return done(request, f"{PREFIX}/api-keys", f"The key {key.name} is revoked, for ever.")
-
-
-async def _require_of_tenant(context: ApiContext, visitor: Visitor, key_id: str) -> None:
-    keys: list[ApiKey] = await context.access.list_keys(visitor.session.viewed.name)
-    if key_id not in {str(key.id) for key in keys}:
-        raise ApiKeyNotFound(key_id)
 
 
 def _new_key(form: Form) -> NewApiKey:
