@@ -18,7 +18,6 @@ from domain.errors import (
     NotReversible,
     TemporalUnavailable,
     TransferNotFound,
-    ValidationFailed,
     WorkflowTerminated,
 )
 from domain.ids import ApiKeyId, TenantId, TransferId, workflow_id
@@ -36,6 +35,7 @@ from services.outcomes import OutcomeBoard
 from services.transactions import TransactionService
 from services.transfer_requests import (
     PreparedTransfer,
+    TimesNotAhead,
     TransferRequestService,
     reversal_fingerprint,
 )
@@ -119,9 +119,8 @@ class TransferIntake:
         """
         try:
             prepared = await self._requests.prepare(tenant_id, request, requested_by=requested_by)
-        except ValidationFailed:
-            repeated = await self._requests.prepare(tenant_id, request, times_may_have_passed=True)
-            taken_in = await self._taken_in(tenant_id, request, repeated.order.fingerprint)
+        except TimesNotAhead as error:
+            taken_in = await self._taken_in(tenant_id, request, error.fingerprint)
             if taken_in is None:
                 raise
             prepared = taken_in

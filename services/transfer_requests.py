@@ -1,5 +1,6 @@
 """Requests for transfers, checked before anything is recorded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -43,6 +44,20 @@ class PreparedTransfer:
     earlier: Transfer | None
 
 
+class TimesNotAhead(ValidationFailed):
+    """A new request has a time that has passed or is too far off.
+
+    Parameters
+    ----------
+    fingerprint
+        The request's, for it may have been accepted before, when its times were ahead.
+    """
+
+    def __init__(self, problems: Sequence[FieldProblem], fingerprint: bytes) -> None:
+        super().__init__(problems)
+        self.fingerprint = fingerprint
+
+
 class TransferRequestService:
     """Turns what clients ask for into orders. Records nothing."""
 
@@ -56,20 +71,15 @@ class TransferRequestService:
         request: TransferRequest,
         *,
         requested_by: ApiKeyId | None = None,
-        times_may_have_passed: bool = False,
     ) -> PreparedTransfer:
         """Check a request and find an earlier outcome of its key.
-
-        Parameters
-        ----------
-        times_may_have_passed
-            For what may have been accepted before, when its times were ahead.
 
         Raises
         ------
         ValidationFailed
-            The type and the named sides do not fit, a side is a settlement account, or a time is
-            out of its bounds.
+            The type and the named sides do not fit, or a side is a settlement account.
+        TimesNotAhead
+            A time is out of its bounds for a new request.
         AccountNotFound
             The tenant has no such account.
         SameAccount
@@ -97,8 +107,8 @@ class TransferRequestService:
         earlier = None
         if found.is_key_taken:
             earlier = await self._earlier(tenant_id, request.idempotency_key, fingerprint)
-        elif not times_may_have_passed:
-            _require_times_ahead(request)
+        else:
+            _require_times_ahead(request, fingerprint)
         order = TransferOrder(
             id=TransferId(new_uuid()),
             tenant_id=tenant_id,
@@ -228,8 +238,14 @@ def _terms(request: TransferRequest, legs: tuple[Leg, ...]) -> TransferTerms:
     )
 
 
-def _require_times_ahead(request: TransferRequest) -> None:
-    """Refuse times that a new request cannot have; a repeat may come when they have passed."""
+def _require_times_ahead(request: TransferRequest, fingerprint: bytes) -> None:
+    """Refuse times that a new request cannot have; a repeat may come when they have passed.
+
+    Raises
+    ------
+    TimesNotAhead
+        A time is in the past, or too far off.
+    """
     now = datetime.now(UTC)
     latest = {"expires_at": HOLD_SECONDS_MAXIMUM, "execute_at": EXECUTE_AT_SECONDS_MAXIMUM}
     start = max(now, request.execute_at or now)
@@ -242,7 +258,7 @@ def _require_times_ahead(request: TransferRequest) -> None:
         if (problem := time_problem(field, moment, after, seconds=latest[field])) is not None
     ]
     if problems:
-        raise ValidationFailed(problems)
+        raise TimesNotAhead(problems, fingerprint)
 
 
 def time_problem(
