@@ -51,7 +51,7 @@ class ServiceBank:
     api_keys: Sequence[ApiKeyId]
     accounts: Sequence[Account]
     opened_at: datetime
-    prepared: dict[tuple[str, int], TransferOrder] = field(default_factory=dict)
+    prepared: dict[tuple[str, int | None, int], TransferOrder] = field(default_factory=dict)
     """Reversals by key and amount."""
     rules: dict[int, ApprovalRuleId] = field(default_factory=dict)
 
@@ -139,10 +139,10 @@ class ServiceBank:
         if command.verb == "prepare_reversal":
             request = ReversalRequest(command.key, transfer_id, command.amount, None, {})
             order = (await self.services.requests.prepare_reversal(self.tenant_id, request)).order
-            self.prepared[command.key, order.money.amount_minor] = order
+            self.prepared[command.key, command.amount, order.money.amount_minor] = order
             return Answer(amount=order.money.amount_minor)
         if command.verb == "reversal":
-            order = self.prepared[command.key, command.taken or 0]
+            order = self.prepared[command.key, command.amount, command.taken or 0]
             return _said(await self.services.transactions.reserve(order))
         return _said(await self.services.operations.carry_out(self._order(command, transfer_id)))
 
