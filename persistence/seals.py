@@ -52,7 +52,8 @@ RECORDS: Final = (
     " ''::bytea ORDER BY entry.sequence)"
 )
 
-_RANGES: Final = """
+_RANGES: Final = text(
+    """
 SELECT changed.account_id, coalesce(sealed.last_sequence, 0) + 1 AS first_sequence,
     changed.last_sequence
 FROM balances AS changed
@@ -65,6 +66,7 @@ WHERE changed.account_id = ANY(CAST(:accounts AS uuid[]))
     AND changed.last_sequence > coalesce(sealed.last_sequence, 0)
 ORDER BY changed.account_id
 """
+)
 
 # Ids are of version 7: they begin with the time at which a process made them.
 _RECENT: Final = text(
@@ -76,6 +78,8 @@ _ACCOUNTS: Final = text(
 )
 
 # What has not all its entries cannot be sealed: its fault is for the invariants to tell.
+# OFFSET 0 has each range and each transfer looked up by its index: the planner does not know how
+# short the ranges are, and would read the whole ledger instead, for every seal.
 _WRITE_SEGMENTS: Final = text(
     f"""
 INSERT INTO ledger_seal_segments
@@ -87,9 +91,15 @@ FROM (
         count(*) AS found
     FROM unnest(CAST(:accounts AS uuid[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]))
         AS wanted (account_id, first_sequence, last_sequence)
-    JOIN ledger_entries AS entry ON entry.account_id = wanted.account_id
-        AND entry.sequence BETWEEN wanted.first_sequence AND wanted.last_sequence
-    JOIN transfers AS transfer ON transfer.id = entry.transfer_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM ledger_entries AS entry
+        WHERE entry.account_id = wanted.account_id
+            AND entry.sequence BETWEEN wanted.first_sequence AND wanted.last_sequence
+        OFFSET 0
+    ) AS entry
+    CROSS JOIN LATERAL (
+        SELECT * FROM transfers AS transfer WHERE transfer.id = entry.transfer_id OFFSET 0
+    ) AS transfer
     GROUP BY wanted.account_id, wanted.first_sequence, wanted.last_sequence
 ) AS made
 WHERE found = last_sequence - first_sequence + 1
@@ -173,27 +183,23 @@ class SealRepository:
         row = found.mappings().one_or_none()
         return None if row is None else seal_from(row)
 
-    async def recently_changed(self, age: timedelta) -> list[UnsealedRange]:
-        """Find what is unsealed of accounts that have entries with ids of this age or younger."""
+    async def recently_changed(self, age: timedelta) -> Sequence[UUID]:
+        """Find the accounts that have entries with ids of this age or younger."""
         oldest = await self._connection.scalar(text("SELECT clock_timestamp()"))
         since = first_uuid_at(oldest - age)
-        found = await self._connection.scalars(_RECENT, {"since": since})
-        return await self._ranges(found.all())
+        return (await self._connection.scalars(_RECENT, {"since": since})).all()
 
-    async def changed_behind(
-        self, after: UUID, number: int
-    ) -> tuple[list[UnsealedRange], UUID | None]:
-        """Find what is unsealed of the next accounts by id, and tell where these end.
-
-        Returns
-        -------
-        tuple
-            The last account; ``None`` where there are no more behind it.
-        """
+    async def accounts_behind(self, after: UUID, number: int) -> Sequence[UUID]:
+        """Give the next accounts by id."""
         found = await self._connection.scalars(_ACCOUNTS, {"after": after, "number": number})
-        accounts = found.all()
-        last = accounts[-1] if len(accounts) == number else None
-        return await self._ranges(accounts), last
+        return found.all()
+
+    async def unsealed(self, accounts: Sequence[UUID]) -> list[UnsealedRange]:
+        """Find what is unsealed of accounts, in the order of their ids."""
+        rows = await self._connection.execute(_RANGES, {"accounts": list(accounts)})
+        return [
+            UnsealedRange(row.account_id, row.first_sequence, row.last_sequence) for row in rows
+        ]
 
     async def write_segments(
         self, number: int, ranges: Sequence[UnsealedRange]
@@ -248,12 +254,6 @@ class SealRepository:
                 row.hash,
             )
             for row in rows
-        ]
-
-    async def _ranges(self, accounts: Sequence[UUID]) -> list[UnsealedRange]:
-        rows = await self._connection.execute(text(_RANGES), {"accounts": list(accounts)})
-        return [
-            UnsealedRange(row.account_id, row.first_sequence, row.last_sequence) for row in rows
         ]
 
 

@@ -24,7 +24,8 @@ WALK_ACCOUNTS: Final = 2_000
 """Accounts that the walk looks at in one step."""
 
 OVERLAP: Final = timedelta(minutes=1)
-"""How much older than the last look an entry's id may be and still be found at once."""
+"""How much older than the last look's end an entry's id may be and still be found at once: more
+than a run takes, which looks at its beginning."""
 
 RECENT_MAXIMUM: Final = timedelta(minutes=10)
 """What is older than this is left to the walk, so that the look at recent entries stays short."""
@@ -51,6 +52,8 @@ class _Run:
 
     Parameters
     ----------
+    recent
+        Accounts with entries since the last look; ``None`` before this run has looked.
     unsealable
         Accounts whose entries have a gap.
     left_of
@@ -61,6 +64,7 @@ class _Run:
     seals: int = 0
     entries: int = 0
     is_alone: bool = True
+    recent: Sequence[UUID] | None = None
     unsealable: set[UUID] = field(default_factory=set)
     left_of: dict[UUID, int] = field(default_factory=dict)
 
@@ -125,9 +129,11 @@ class SealService:
             run.is_alone = await unit_of_work.seals.is_alone()
             if not run.is_alone:
                 return False
-            age = await unit_of_work.proofs.age(SEALING)
-            since = RECENT_MAXIMUM if age is None else min(age + OVERLAP, RECENT_MAXIMUM)
-            found = await unit_of_work.seals.recently_changed(since)
+            if run.recent is None:
+                age = await unit_of_work.proofs.age(SEALING)
+                since = RECENT_MAXIMUM if age is None else min(age + OVERLAP, RECENT_MAXIMUM)
+                run.recent = await unit_of_work.seals.recently_changed(since)
+            found = await unit_of_work.seals.unsealed(run.recent)
             return await _seal(unit_of_work, found, run)
 
     async def _seal_walking(self, run: _Run) -> bool:
@@ -137,9 +143,11 @@ class SealService:
             if not run.is_alone:
                 return False
             walk = await unit_of_work.proofs.walk(SEALING_WALK)
-            found, last = await unit_of_work.seals.changed_behind(
+            accounts = await unit_of_work.seals.accounts_behind(
                 UUID(walk.position or str(UUID(int=0))), WALK_ACCOUNTS
             )
+            last = accounts[-1] if len(accounts) == WALK_ACCOUNTS else None
+            found = await unit_of_work.seals.unsealed(accounts)
             entries = run.entries
             if not await _seal(unit_of_work, found, run):
                 await unit_of_work.proofs.advance(
