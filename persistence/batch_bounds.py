@@ -8,6 +8,7 @@ from psycopg.rows import DictRow
 
 from domain.ids import AccountId, TenantId
 from domain.rules import ApprovalRule, LimitUsage
+from persistence import array_text
 from persistence.approval_rules import rule_from
 from persistence.limits import usage_from
 
@@ -47,18 +48,22 @@ class BatchBoundStatements:
         return [rule_from(row) for row in await cursor.fetchall()]
 
     async def usages(self, account_ids: Collection[AccountId]) -> dict[AccountId, LimitUsage]:
-        """Read the limits of those among locked accounts that have any."""
-        cursor = await self._connection.execute(_USAGES, {"ids": list(account_ids)})
+        """Read the limits of locked accounts that have some, and what of them is used."""
+        if not account_ids:
+            return {}
+        cursor = await self._connection.execute(_USAGES, {"ids": array_text.uuids(account_ids)})
         found = [usage_from(row) for row in await cursor.fetchall()]
         return {usage.limits.account_id: usage for usage in found}
 
     async def use(self, tenant_id: TenantId, counted_minor: Mapping[AccountId, int]) -> None:
         """Count what is sent today of locked accounts with limits."""
+        if not counted_minor:
+            return
         await self._connection.execute(
             _USE,
             {
                 "tenant_id": tenant_id,
-                "ids": list(counted_minor),
-                "amounts": [str(amount) for amount in counted_minor.values()],
+                "ids": array_text.uuids(counted_minor),
+                "amounts": array_text.numbers(counted_minor.values()),
             },
         )

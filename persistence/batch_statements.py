@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, tuple_row
 
-from domain.accounts import AccountReference, Balance
+from domain.accounts import AccountReference, AccountStatus, Balance
 from domain.batches import (
     BatchOrder,
     BatchRow,
@@ -24,9 +24,9 @@ from domain.batches import (
 )
 from domain.ids import AccountId, BatchId, TenantId, TransferId
 from domain.transfers import Failure, Transfer, TransferType
+from persistence import array_text
 from persistence.accounts import AccountIdentity, identity_from
 from persistence.audit import record_change
-from persistence.balances import balance_from
 from persistence.batch_bounds import BatchBoundStatements
 from persistence.batches import batch_from, row_from
 from persistence.transfers import transfer_from
@@ -88,6 +88,8 @@ ENTRY_COLUMNS: Final = (
     "effective_at",
 )
 
+_STATUS_OF: Final = {status.value: status for status in AccountStatus}
+
 _CLAIM: Final = """
 INSERT INTO idempotency_keys (tenant_id, key, operation, fingerprint)
 SELECT %(tenant_id)s, claimed.key, %(operation)s, claimed.fingerprint
@@ -133,7 +135,8 @@ SELECT id, account_number, external_id, kind, currency FROM accounts
 WHERE tenant_id = %(tenant_id)s AND kind = 'SYSTEM' AND currency = ANY(%(currencies)s::text[])
 """
 _LOCK_BALANCES: Final = """
-SELECT account_id, currency, status, posted_minor, held_minor, overdraft_limit_minor, last_sequence
+SELECT account_id, currency, status, posted_minor, held_minor, overdraft_limit_minor,
+    last_sequence, has_limits
 FROM balances
 WHERE tenant_id = %(tenant_id)s AND account_id = ANY(%(ids)s::uuid[])
 ORDER BY account_id
@@ -193,6 +196,20 @@ class LockedBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class LockedBalances:
+    """Balances that are locked until the transaction ends.
+
+    Parameters
+    ----------
+    limited
+        The accounts among them that have limits.
+    """
+
+    balances: dict[AccountId, Balance]
+    limited: frozenset[AccountId]
+
+
+@dataclass(frozen=True, slots=True)
 class RowOutcome:
     """What is written on a row; a row that waits for a transfer stays PENDING."""
 
@@ -226,8 +243,8 @@ class BatchStatements:
             {
                 "tenant_id": tenant_id,
                 "operation": operation,
-                "keys": keys,
-                "fingerprints": [fingerprints[key] for key in keys],
+                "keys": array_text.texts(keys),
+                "fingerprints": array_text.hashes(fingerprints[key] for key in keys),
             },
         )
         return {row["key"] for row in found}
@@ -288,9 +305,13 @@ class BatchStatements:
             _FIND_ACCOUNTS,
             {
                 "tenant_id": tenant_id,
-                "ids": [name.id for name in named if name.id is not None],
-                "numbers": [n.account_number for n in named if n.account_number is not None],
-                "external_ids": [n.external_id for n in named if n.external_id is not None],
+                "ids": array_text.uuids(n.id for n in named if n.id is not None),
+                "numbers": array_text.texts(
+                    n.account_number for n in named if n.account_number is not None
+                ),
+                "external_ids": array_text.texts(
+                    n.external_id for n in named if n.external_id is not None
+                ),
                 "currencies": list(settlement_currencies),
             },
         )
@@ -298,26 +319,37 @@ class BatchStatements:
 
     async def lock_balances(
         self, tenant_id: TenantId, account_ids: Collection[AccountId]
-    ) -> dict[AccountId, Balance]:
+    ) -> LockedBalances:
         """Lock balances in the order of their ids, as every movement of money does."""
-        found = await self._all(
-            _LOCK_BALANCES, {"tenant_id": tenant_id, "ids": sorted(account_ids)}
+        async with self._connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(
+                _LOCK_BALANCES, {"tenant_id": tenant_id, "ids": array_text.uuids(account_ids)}
+            )
+            found = await cursor.fetchall()
+        return LockedBalances(
+            {
+                row[0]: Balance(row[0], row[1], _STATUS_OF[row[2]], row[3], row[4], row[5], row[6])
+                for row in found
+            },
+            frozenset(row[0] for row in found if row[7]),
         )
-        balances = [balance_from(row) for row in found]
-        return {balance.account_id: balance for balance in balances}
 
     async def transfers_of_keys(
         self, tenant_id: TenantId, keys: Collection[str]
     ) -> dict[str, Transfer]:
         """Read the transfers of keys."""
-        found = await self._all(_TRANSFERS_OF_KEYS, {"tenant_id": tenant_id, "keys": list(keys)})
+        found = await self._all(
+            _TRANSFERS_OF_KEYS, {"tenant_id": tenant_id, "keys": array_text.texts(keys)}
+        )
         return {row["idempotency_key"]: transfer_from(row) for row in found}
 
     async def transfers_by_id(
         self, tenant_id: TenantId, ids: Collection[UUID]
     ) -> dict[UUID, Transfer]:
         """Read transfers."""
-        found = await self._all(_TRANSFERS_BY_ID, {"tenant_id": tenant_id, "ids": list(ids)})
+        found = await self._all(
+            _TRANSFERS_BY_ID, {"tenant_id": tenant_id, "ids": array_text.uuids(ids)}
+        )
         return {row["id"]: transfer_from(row) for row in found}
 
     async def copy(self, table: str, columns: Sequence[str], data: bytes) -> None:
@@ -333,9 +365,9 @@ class BatchStatements:
         await self._connection.execute(
             _SET_BALANCES,
             {
-                "ids": [balance.account_id for balance in balances],
-                "posted": [str(balance.posted_minor) for balance in balances],
-                "sequences": [balance.last_sequence for balance in balances],
+                "ids": array_text.uuids(balance.account_id for balance in balances),
+                "posted": array_text.numbers(balance.posted_minor for balance in balances),
+                "sequences": array_text.numbers(balance.last_sequence for balance in balances),
             },
         )
 
@@ -346,11 +378,11 @@ class BatchStatements:
             _SETTLE_ROWS,
             {
                 "batch_id": batch_id,
-                "positions": [outcome.position for outcome in outcomes],
-                "statuses": [outcome.status.value for outcome in outcomes],
-                "codes": [failure and failure.code for failure in failures],
-                "messages": [failure and failure.message for failure in failures],
-                "transfer_ids": [outcome.transfer_id for outcome in outcomes],
+                "positions": array_text.numbers(outcome.position for outcome in outcomes),
+                "statuses": array_text.texts(outcome.status.value for outcome in outcomes),
+                "codes": array_text.texts(f.code if f else None for f in failures),
+                "messages": array_text.texts(f.message if f else None for f in failures),
+                "transfer_ids": array_text.uuids(outcome.transfer_id for outcome in outcomes),
             },
         )
 

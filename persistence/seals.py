@@ -19,6 +19,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ledger_seals import Seal, SealContent, SealedEntry, SealSegment
+from persistence import array_text
 from persistence.tables.ledger import ledger_seals
 
 SEALING_LOCK: Final = 0x5EA1
@@ -196,7 +197,7 @@ class SealRepository:
 
     async def unsealed(self, accounts: Sequence[UUID]) -> list[UnsealedRange]:
         """Find what is unsealed of accounts, in the order of their ids."""
-        rows = await self._connection.execute(_RANGES, {"accounts": list(accounts)})
+        rows = await self._connection.execute(_RANGES, {"accounts": array_text.uuids(accounts)})
         return [
             UnsealedRange(row.account_id, row.first_sequence, row.last_sequence) for row in rows
         ]
@@ -215,9 +216,9 @@ class SealRepository:
             _WRITE_SEGMENTS,
             {
                 "number": number,
-                "accounts": [each.account_id for each in ranges],
-                "firsts": [each.first_sequence for each in ranges],
-                "lasts": [each.last_sequence for each in ranges],
+                "accounts": array_text.uuids(each.account_id for each in ranges),
+                "firsts": array_text.numbers(each.first_sequence for each in ranges),
+                "lasts": array_text.numbers(each.last_sequence for each in ranges),
             },
         )
         written = [WrittenSegment(row.account_id, row.entries, bytes(row.digest)) for row in rows]

@@ -261,9 +261,9 @@ class BatchPostingService:
         sides = {order.source_account_id for order in orders} | {
             order.destination_account_id for order in orders
         }
-        balances = await statements.lock_balances(batch.tenant_id, sides)
+        locked = await statements.lock_balances(batch.tenant_id, sides)
         rules = await statements.bounds.rules(batch.tenant_id)
-        usages = await statements.bounds.usages({order.source_account_id for order in orders})
+        usages = await statements.bounds.usages(locked.limited)
 
         bounds = TransferBounds(rules, usages)
         wanted = {
@@ -271,7 +271,7 @@ class BatchPostingService:
             for order in orders
             if bounds.missing_approval(order.money) is None
         }
-        decision = ChunkDecision(dict(balances), set(wanted), {}, bounds)
+        decision = ChunkDecision(dict(locked.balances), set(wanted), {}, bounds)
         claimed, decided = await asyncio.gather(
             statements.claim_keys(batch.tenant_id, wanted, operation=CREATE_TRANSFER),
             _decide(decision, text, rows[:size]),
@@ -279,7 +279,9 @@ class BatchPostingService:
         taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
         if taken:
             earlier = await statements.transfers_of_keys(batch.tenant_id, taken)
-            decision = ChunkDecision(balances, claimed, earlier, TransferBounds(rules, usages))
+            decision = ChunkDecision(
+                locked.balances, claimed, earlier, TransferBounds(rules, usages)
+            )
             decided = await _decide(decision, text, rows[:size])
         return decision, decided
 

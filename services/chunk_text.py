@@ -84,15 +84,15 @@ def _transfer(
     order, failure = decided.order, decided.failure
     stage = TransferStage.FAILED if failure else TransferStage.COMPLETED
     return (
-        str(order.id),
+        order.id.hex,
         tenant,
         copied(order.idempotency_key),
         copied_bytes(order.fingerprint),
         order.type.value,
         state_of(stage).value,
         stage.value,
-        str(order.source_account_id),
-        str(order.destination_account_id),
+        order.source_account_id.hex,
+        order.destination_account_id.hex,
         str(order.money.amount_minor),
         order.money.currency,
         copied(order.description),
@@ -110,16 +110,16 @@ def _event(tenant: str, moment: str, decided: DecidedTransfer) -> Sequence[str]:
     failure = decided.failure
     stage = TransferStage.FAILED if failure else TransferStage.COMPLETED
     cause = NULL if failure is None else copied(failure.code)
-    return str(decided.order.id), "1", tenant, Step.BATCH.value, stage.value, cause, moment
+    return decided.order.id.hex, "1", tenant, Step.BATCH.value, stage.value, cause, moment
 
 
 def _entry(tenant: str, moment: str, entry: DecidedEntry) -> Sequence[str]:
     order, balance = entry.order, entry.balance
     return (
-        str(entry.id),
+        entry.id.hex,
         tenant,
-        str(order.id),
-        str(entry.account_id),
+        order.id.hex,
+        entry.account_id.hex,
         str(balance.last_sequence),
         entry.direction.value,
         str(order.money.amount_minor),
