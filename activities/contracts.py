@@ -63,7 +63,7 @@ class TransferInput:
     amount_minor
         Minor units as decimal digits: JSON readers round large numbers, and Temporal's UI is one.
     actor
-        Of a reversal: a transfer of its own is no change of something else.
+        Who asked for it, and from where; ``None`` where nobody did, as for a standing order's run.
     """
 
     transfer_id: UUID

@@ -97,6 +97,7 @@ class TransferIntake:
         request: TransferRequest,
         *,
         requested_by: ApiKeyId | None = None,
+        actor: Actor | None = None,
         wait_seconds: float,
     ) -> Submission:
         """Give the one outcome of a key: an earlier one, or that of a workflow.
@@ -118,7 +119,9 @@ class TransferIntake:
             Nothing is half-done; the same request later gives the one outcome.
         """
         try:
-            prepared = await self._requests.prepare(tenant_id, request, requested_by=requested_by)
+            prepared = await self._requests.prepare(
+                tenant_id, request, requested_by=requested_by, actor=actor
+            )
         except TimesNotAhead as error:
             taken_in = await self._taken_in(tenant_id, request, error.fingerprint)
             if taken_in is None:

@@ -172,7 +172,7 @@ class TransferOrder:
     requested_by
         The API key that asked for it.
     actor
-        Of a reversal, who asked for it, for the audit log.
+        Who asked for it, and from where; ``None`` where nobody did.
     """
 
     id: TransferId

@@ -20,7 +20,7 @@ from domain.transfers import CaptureMode, Transfer, TransferOrder
 from persistence.accounts import AccountIdentity, identity_from
 from persistence.api_keys import rate_from
 from persistence.tenancy import TenantConnection, execute_bound
-from persistence.transfers import transfer_from
+from persistence.transfers import asked_by, transfer_from
 
 # Whose key it is, is not known yet: the functions look behind the tenants' fence, by hash alone.
 _GRANT: Final = "SELECT id, tenant_id, name, scopes, requests_per_second, requests_burst FROM"
@@ -79,9 +79,10 @@ WITH held AS (
     FROM held
     RETURNING *
 ), logged AS (
-    INSERT INTO transfer_events (transfer_id, tenant_id, sequence, step, stage)
-    SELECT %(id)s, %(tenant_id)s, step.* FROM held,
-        (VALUES (1, 'accept', 'ACCEPTED'), (2, 'reserve', 'RESERVED')) AS step
+    INSERT INTO transfer_events (transfer_id, tenant_id, sequence, step, stage, details)
+    SELECT %(id)s, %(tenant_id)s, step.* FROM held, (VALUES
+        (1, 'accept', 'ACCEPTED', %(asked)s::jsonb), (2, 'reserve', 'RESERVED', NULL)
+    ) AS step
 ), opened AS (
     INSERT INTO holds (id, tenant_id, transfer_id, account_id, currency, amount_minor, status)
     SELECT %(hold_id)s, %(tenant_id)s, %(id)s, held.account_id, %(currency)s,
@@ -296,6 +297,7 @@ class DirectStatements:
                     "description": order.description,
                     "metadata": Jsonb(dict(order.metadata)),
                     "effective_at": order.effective_at,
+                    "asked": None if order.actor is None else Jsonb(asked_by(order.actor)),
                     "hold_id": hold_id,
                     "requested_by": order.requested_by,
                     "captured": 0 if order.terms.capture is CaptureMode.MANUAL else None,

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
+from domain.audit import Actor
 from domain.errors import LedgerRuleViolated
 from domain.ids import AccountId, ApiKeyId, BatchId, TenantId, TransferId, first_id_since
 from domain.money import Money
@@ -191,8 +192,12 @@ class TransferRepository:
         await self._connection.execute(
             _INSERT_EVENTS,
             [
-                {"sequence": 1, **_event(transfer, Step.ACCEPT, TransferStage.ACCEPTED, None)},
-                {"sequence": 2, **_event(transfer, step, stage, failure)},
+                {
+                    "sequence": 1,
+                    **_event(transfer, Step.ACCEPT, TransferStage.ACCEPTED, None),
+                    "details": None if order.actor is None else asked_by(order.actor),
+                },
+                {"sequence": 2, **_event(transfer, step, stage, failure), "details": None},
             ],
         )
         return transfer
@@ -467,6 +472,15 @@ def _leg_row(transfer: Transfer, position: int, leg: Leg) -> dict[str, Any]:
         "destination_account_id": leg.destination_account_id,
         "amount_minor": leg.money.amount_minor,
         "currency": leg.money.currency,
+    }
+
+
+def asked_by(actor: Actor) -> dict[str, str | None]:
+    """Write who asked for a transfer and from where, for the first event of its log."""
+    return {
+        "by": actor.id or actor.name,
+        "source_address": actor.source_address,
+        "request_id": actor.request_id,
     }
 
 

@@ -71,6 +71,7 @@ class TransferRequestService:
         request: TransferRequest,
         *,
         requested_by: ApiKeyId | None = None,
+        actor: Actor | None = None,
     ) -> PreparedTransfer:
         """Check a request and find an earlier outcome of its key.
 
@@ -123,6 +124,7 @@ class TransferRequestService:
             effective_at=request.effective_at,
             requested_by=requested_by,
             terms=_terms(request, legs),
+            actor=actor,
         )
         return PreparedTransfer(order, earlier)
 

@@ -59,6 +59,7 @@ async def create_transfer(
         principal.tenant_id,
         body.to_request(idempotency_key),
         requested_by=principal.api_key_id,
+        actor=principal.actor,
         wait_seconds=wait_seconds,
     )
     return submission_response(submission)

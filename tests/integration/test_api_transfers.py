@@ -1,4 +1,5 @@
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from tests.support.api import NOBODY, Client, Json, new_key, problem_of
 from tests.support.rows import counts_of_tenant
 from tests.support.stack import Stack
 
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 FIELDS = {
     "id",
     "idempotency_key",
@@ -219,6 +221,32 @@ async def test_the_log_tells_each_stage_in_order(tenant: Client) -> None:
     times = [event["occurred_at"] for event in events]
     assert times == sorted(times)
     assert {event["cause"] for event in events} == {None}
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"type": "DEPOSIT"},
+        {"type": "DEPOSIT", "capture": "manual"},
+        {"type": "WITHDRAWAL"},
+        {"type": "DEPOSIT", "execute_at": TOMORROW},
+    ],
+    ids=["at once", "held", "refused", "scheduled"],
+)
+async def test_the_log_tells_who_asked_and_from_where(tenant: Client, terms: Json) -> None:
+    account = await tenant.account()
+    side = "source" if terms["type"] == "WITHDRAWAL" else "destination"
+    key, body = new_key(), {side: account["id"], "amount": 1, "currency": "EUR", **terms}
+    answer = await tenant.post_transfer(key=key, headers={"X-Request-Id": "asked-once"}, **body)
+    await tenant.post_transfer(key=key, headers={"X-Request-Id": "asked-again"}, **body)
+    told = answer.json()
+    transfer = told.get("transfer", told)
+    events = (await tenant.get(f"/transfers/{transfer['id']}/events"))["data"]
+    assert events[0]["details"] == {
+        "by": transfer["requested_by"],
+        "source_address": "127.0.0.1",
+        "request_id": "asked-once",
+    }
 
 
 async def test_the_log_of_a_failure_names_its_cause(tenant: Client) -> None:
