@@ -162,7 +162,9 @@ FROM ledger_seal_segments AS segment
 LEFT JOIN LATERAL (
     SELECT {RECORDS} AS records
     FROM ledger_entries AS entry
-    JOIN transfers AS transfer ON transfer.id = entry.transfer_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM transfers AS transfer WHERE transfer.id = entry.transfer_id OFFSET 0
+    ) AS transfer
     WHERE entry.account_id = segment.account_id
         AND entry.sequence BETWEEN segment.first_sequence AND segment.last_sequence
 ) AS found ON true

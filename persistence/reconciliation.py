@@ -29,14 +29,18 @@ JOIN transfer_batches AS batch ON batch.id = named.id
 WHERE batch.state <> 'PROCESSING'
 """
 )
+# LIMIT 1 has each transfer's holds looked up by their index: a join would read all holds there are.
 _ORPHANS = text(
     """
-SELECT DISTINCT transfer.tenant_id, transfer.id
+SELECT transfer.tenant_id, transfer.id
 FROM (
     SELECT id, tenant_id, state FROM transfers
     WHERE id > CAST(:after AS uuid) ORDER BY id LIMIT :number
 ) AS transfer
-JOIN holds AS hold ON hold.transfer_id = transfer.id AND hold.status = 'HELD'
+CROSS JOIN LATERAL (
+    SELECT FROM holds AS hold
+    WHERE hold.transfer_id = transfer.id AND hold.status = 'HELD' LIMIT 1
+) AS open
 WHERE transfer.state <> 'PROCESSING'
 ORDER BY transfer.id
 """
