@@ -21,6 +21,8 @@ HOT_TABLES: Final = (
     "transfer_events",
     "transfers",
 )
+SEALED_WITHIN_SECONDS: Final = 300.0
+SEAL_POLL_SECONDS: Final = 1.0
 STATISTICS_SECONDS: Final = 11.0
 """What idle sessions take to hand in their counts."""
 
@@ -67,6 +69,7 @@ async def grow(
             if missing > 0:
                 rounds.report(f"growth: filling the tables to {size:,} transfers")
                 await fill_ledger(bench, missing)
+                await _sealed(bench)
             wanted = min(size, workflows_maximum) - cloned
             if wanted > 0:
                 rounds.report(f"growth: filling Temporal with {wanted:,} workflows")
@@ -92,6 +95,25 @@ async def grow(
                 )
             )
     return points
+
+
+async def _sealed(bench: BenchStack) -> None:
+    """Wait until what was filled in at once is sealed, as what grew over years would be.
+
+    Raises
+    ------
+    TimeoutError
+        It took longer than ``SEALED_WITHIN_SECONDS``.
+    """
+    async with asyncio.timeout(SEALED_WITHIN_SECONDS):
+        while True:
+            [[unsealed]] = await bench.execute(
+                "SELECT (SELECT count(*) FROM ledger_entries)"
+                " - (SELECT coalesce(max(position), 0) FROM ledger_seals)"
+            )
+            if not unsealed:
+                return
+            await asyncio.sleep(SEAL_POLL_SECONDS)
 
 
 async def _count(bench: BenchStack) -> int:
