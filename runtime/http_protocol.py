@@ -65,14 +65,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if was_in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        begins_head = not was_in_head and self._is_receiving and not self._is_head_whole
+        if begins_head:
+            self._head_bytes += len(data)
         if not self._is_receiving or self.transport.is_closing():
             self._cancel_timer()
         elif not self._is_head_whole and self._head_bytes > REQUEST_HEAD_BYTES_MAXIMUM:
             # One endless header: the parser keeps its parts and tells of none.
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif not self._is_head_whole:
-            if not was_in_head:
-                self._head_bytes += len(data)
+            if begins_head:
                 self._set_timer(REQUEST_HEAD_SECONDS_MAXIMUM)
         elif was_in_head or self._timer is None:
             self._expect_body()
