@@ -321,6 +321,7 @@ class BatchStatements:
         self, tenant_id: TenantId, account_ids: Collection[AccountId]
     ) -> LockedBalances:
         """Lock balances in the order of their ids, as every movement of money does."""
+        # As tuples, as the rows are read: PostgreSQL waits for each chunk's.
         async with self._connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(
                 _LOCK_BALANCES, {"tenant_id": tenant_id, "ids": array_text.uuids(account_ids)}

@@ -279,6 +279,7 @@ class DirectStatements:
         Locks the source's balance. The destination is read without a lock: a status that changes
         after this is found when the entries are posted.
         """
+        asked = asked_by(order)
         try:
             row = await self._one(
                 order.tenant_id,
@@ -297,7 +298,7 @@ class DirectStatements:
                     "description": order.description,
                     "metadata": Jsonb(dict(order.metadata)),
                     "effective_at": order.effective_at,
-                    "asked": None if order.actor is None else Jsonb(asked_by(order.actor)),
+                    "asked": asked and Jsonb(asked),
                     "hold_id": hold_id,
                     "requested_by": order.requested_by,
                     "captured": 0 if order.terms.capture is CaptureMode.MANUAL else None,

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from persistence.limits import USED_THIS_MONTH
 from persistence.proofs import FoundViolation
-from persistence.seals import RECORDS
+from persistence.seals import RECORDS, TRANSFER_OF_ENTRY
 from persistence.verification import BATCHES_OFF, TRANSFERS_OFF, VIOLATIONS_SHOWN_MAXIMUM
 
 SEALS_INVARIANT: Final = 8
@@ -162,9 +162,7 @@ FROM ledger_seal_segments AS segment
 LEFT JOIN LATERAL (
     SELECT {RECORDS} AS records
     FROM ledger_entries AS entry
-    CROSS JOIN LATERAL (
-        SELECT * FROM transfers AS transfer WHERE transfer.id = entry.transfer_id OFFSET 0
-    ) AS transfer
+    {TRANSFER_OF_ENTRY}
     WHERE entry.account_id = segment.account_id
         AND entry.sequence BETWEEN segment.first_sequence AND segment.last_sequence
 ) AS found ON true

@@ -53,6 +53,11 @@ RECORDS: Final = (
     " ''::bytea ORDER BY entry.sequence)"
 )
 
+TRANSFER_OF_ENTRY: Final = """CROSS JOIN LATERAL (
+        SELECT * FROM transfers AS transfer WHERE transfer.id = entry.transfer_id OFFSET 0
+    ) AS transfer"""
+"""Of each row ``entry``, looked up by its index: a join may be planned to read all transfers."""
+
 _RANGES: Final = text(
     """
 SELECT changed.account_id, coalesce(sealed.last_sequence, 0) + 1 AS first_sequence,
@@ -79,8 +84,8 @@ _ACCOUNTS: Final = text(
 )
 
 # What has not all its entries cannot be sealed: its fault is for the invariants to tell.
-# OFFSET 0 has each range and each transfer looked up by its index: the planner does not know how
-# short the ranges are, and would read the whole ledger instead, for every seal.
+# OFFSET 0 has each range looked up by its index: the planner does not know how short ranges are,
+# and would read the whole ledger instead, for every seal.
 _WRITE_SEGMENTS: Final = text(
     f"""
 INSERT INTO ledger_seal_segments
@@ -98,9 +103,7 @@ FROM (
             AND entry.sequence BETWEEN wanted.first_sequence AND wanted.last_sequence
         OFFSET 0
     ) AS entry
-    CROSS JOIN LATERAL (
-        SELECT * FROM transfers AS transfer WHERE transfer.id = entry.transfer_id OFFSET 0
-    ) AS transfer
+    {TRANSFER_OF_ENTRY}
     GROUP BY wanted.account_id, wanted.first_sequence, wanted.last_sequence
 ) AS made
 WHERE found = last_sequence - first_sequence + 1

@@ -25,7 +25,6 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from domain.audit import Actor
 from domain.errors import LedgerRuleViolated
 from domain.ids import AccountId, ApiKeyId, BatchId, TenantId, TransferId, first_id_since
 from domain.money import Money
@@ -195,7 +194,7 @@ class TransferRepository:
                 {
                     "sequence": 1,
                     **_event(transfer, Step.ACCEPT, TransferStage.ACCEPTED, None),
-                    "details": None if order.actor is None else asked_by(order.actor),
+                    "details": asked_by(order),
                 },
                 {"sequence": 2, **_event(transfer, step, stage, failure), "details": None},
             ],
@@ -475,8 +474,11 @@ def _leg_row(transfer: Transfer, position: int, leg: Leg) -> dict[str, Any]:
     }
 
 
-def asked_by(actor: Actor) -> dict[str, str | None]:
+def asked_by(order: TransferOrder) -> dict[str, str | None] | None:
     """Write who asked for a transfer and from where, for the first event of its log."""
+    actor = order.actor
+    if actor is None:
+        return None
     return {
         "by": actor.id or actor.name,
         "source_address": actor.source_address,

@@ -6,6 +6,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from domain.ids import EntryId
+from domain.transfers import Transfer
 from persistence.connection_limits import DatabaseLimits
 from persistence.database import Database, create_direct_pool
 from persistence.direct import DirectStatements
@@ -22,12 +23,11 @@ WHERE relname = 'ledger_entries'
 """
 
 
-async def reserve(wallets: Wallets, number: int) -> Wallets:
+async def reserve(wallets: Wallets, number: int) -> Transfer:
     """Reserve one of many small transfers."""
-    keyed = replace(wallets, key=f"posting-{number}")
-    prepared = await keyed.services.requests.prepare(keyed.tenant_id, keyed.request(1))
-    await keyed.services.transactions.reserve(prepared.order)
-    return keyed
+    request = replace(wallets, key=f"posting-{number}").request(1)
+    prepared = await wallets.services.requests.prepare(wallets.tenant_id, request)
+    return await wallets.services.transactions.reserve(prepared.order)
 
 
 async def entries_read(connection: AsyncConnection[DictRow]) -> int:
@@ -42,11 +42,9 @@ async def test_a_posting_reads_few_entries_of_accounts_that_have_many(
         database = Database.at(postgres.as_service(url))
         wallets = await make_wallets(make_services(database))
         for number in range(EARLIER_POSTINGS):
-            posted = await (await reserve(wallets, number)).transfer()
-            assert posted is not None
-            await wallets.services.transactions.post(wallets.tenant_id, posted.id)
-        last = await (await reserve(wallets, EARLIER_POSTINGS)).transfer()
-        assert last is not None
+            earlier = await reserve(wallets, number)
+            await wallets.services.transactions.post(wallets.tenant_id, earlier.id)
+        last = await reserve(wallets, EARLIER_POSTINGS)
         async with (
             create_direct_pool(postgres.as_service(url), DatabaseLimits()) as pool,
             pool.connection() as connection,

@@ -52,7 +52,7 @@ class ServiceBank:
     accounts: Sequence[Account]
     opened_at: datetime
     prepared: dict[tuple[str, int | None, int], TransferOrder] = field(default_factory=dict)
-    """Reversals by key and amount."""
+    """Reversals by key, the amount that was asked for, and the one that it comes to."""
     rules: dict[int, ApprovalRuleId] = field(default_factory=dict)
 
     @classmethod
