@@ -27,6 +27,7 @@ from domain.errors import (
 )
 from domain.ids import StandingOrderId
 from domain.standing_orders import (
+    WHOLE_SECOND,
     RunState,
     StandingOrder,
     StandingOrderRun,
@@ -45,7 +46,6 @@ IDLE_SECONDS: Final = 5.0
 GRACE: Final = timedelta(seconds=60)
 """How long an order that has come to its end is kept for a last run that has not begun."""
 
-SECOND: Final = timedelta(seconds=1)
 UNFINISHED: Final = "transfer_unfinished"
 NOT_DUE: Final = "not_due"
 
@@ -163,7 +163,7 @@ class StandingOrderActivities(StandingOrderSteps):
         now = datetime.now(UTC)
         if order.status is StandingOrderStatus.ACTIVE and now < end_at + GRACE:
             since = order.unattended_since(await self._runs.last(order), now=now)
-            if await self._schedules.due_times(order.id, first=since + SECOND, last=end_at):
+            if await self._schedules.due_times(order.id, first=since + WHOLE_SECOND, last=end_at):
                 return False
         if not await self._schedules.is_done(order.id):
             return False

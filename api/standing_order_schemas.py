@@ -24,6 +24,7 @@ from domain.limits import (
     CRON_LENGTH_MAXIMUM,
     STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM,
     STANDING_ORDER_INTERVAL_SECONDS_MINIMUM,
+    STANDING_ORDER_LATE_SECONDS,
 )
 from domain.money import Money
 from domain.standing_orders import (
@@ -114,8 +115,10 @@ class StandingOrderCreate(Movement):
     schedule: ScheduleFields
     start_at: Moment | None = Field(
         default=None,
-        description="First time at which a run may be, to the second; intervals are counted from "
-        "here. By default now, or one interval from now.",
+        description="First time at which a run may be, rounded up to the second; intervals are "
+        "counted from here. By default now, or one interval from now. Where it has passed by no "
+        f"more than {STANDING_ORDER_LATE_SECONDS} s, its run is made all the same; other times of "
+        "the past have no run.",
     )
     end_at: Moment | None = Field(
         default=None, description="Last time at which a run may be. Never by default."

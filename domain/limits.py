@@ -150,7 +150,10 @@ STANDING_ORDER_INTERVAL_SECONDS_MAXIMUM: Final = 366 * 24 * 60 * 60
 CRON_LENGTH_MAXIMUM: Final = 200
 
 STANDING_ORDER_LATE_SECONDS: Final = 60
-"""A run that begins later than this was missed, for orders that skip missed runs."""
+"""A run that begins later than this was missed, for orders that skip missed runs.
+
+Also how late an order may be recorded for its first run to be made all the same.
+"""
 
 STANDING_ORDER_CATCH_UP_DAYS: Final = 366
 """How far back runs are made up for, for orders that do not skip them."""

@@ -14,6 +14,9 @@ from domain.transfers import Failure, TransferRequest, TransferType
 
 SCHEDULE_PREFIX: Final = "standing-order/"
 
+WHOLE_SECOND: Final = timedelta(seconds=1)
+"""What schedules count in."""
+
 
 class StandingOrderStatus(StrEnum):
     """Whether runs are made."""
@@ -93,11 +96,12 @@ class StandingOrderRequest:
     missed_runs: MissedRuns
 
     def starting_at(self, now: datetime) -> datetime:
-        """Tell the first time at which a run may be, to the second."""
+        """Tell the first time at which a run may be: the first whole second that is not before."""
         start = self.start_at or now
         if self.start_at is None and isinstance(self.schedule, IntervalSchedule):
             start += timedelta(seconds=self.schedule.seconds)
-        return start.replace(microsecond=0)
+        whole = start.replace(microsecond=0)
+        return whole if whole == start else whole + WHOLE_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +149,14 @@ class StandingOrder:
         return f"{self.id}:{time_name(scheduled_at)}"
 
     def unattended_since(self, last: "StandingOrderRun | None", *, now: datetime) -> datetime:
-        """Tell from when on times may have passed without anything to start their runs.
+        """Tell after which moment times may have passed without anything to start their runs.
 
         Parameters
         ----------
         last
             The run of the latest time.
         """
-        known = [self.created_at, self.resumed_at, last.scheduled_at if last else None]
+        known = [self._owed_after, self.resumed_at, last.scheduled_at if last else None]
         if self.missed_runs is MissedRuns.SKIP:
             known.append(now - timedelta(seconds=STANDING_ORDER_LATE_SECONDS))
         return max(moment for moment in known if moment is not None)
@@ -186,6 +190,18 @@ class StandingOrder:
         ):
             return Failure("missed", f"It could begin only {late.total_seconds():.0f} s late.")
         return None
+
+    @property
+    def _owed_after(self) -> datetime:
+        """The moment after which times are the order's: it may be recorded late for its first.
+
+        The first alone. A start of long ago only says from where intervals are counted, and an
+        order made in place of another must not repeat what that one has run.
+        """
+        late = self.created_at - self.start_at
+        if timedelta() <= late <= timedelta(seconds=STANDING_ORDER_LATE_SECONDS):
+            return self.start_at - WHOLE_SECOND
+        return self.created_at
 
     def _spans(self, moment: datetime) -> bool:
         return self.start_at <= moment and (self.end_at is None or moment <= self.end_at)

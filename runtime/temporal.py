@@ -166,9 +166,11 @@ def _with_hint(error: RuntimeError, access: TemporalAccess) -> RuntimeError:
 
 
 async def is_reachable(client: Client) -> bool:
-    """Tell whether Temporal answers now."""
-    with suppress(RPCError):
-        return await client.service_client.check_health(timeout=HEALTH_TIMEOUT)
+    """Tell whether Temporal answers within ``HEALTH_TIMEOUT``."""
+    with suppress(RPCError, TimeoutError):
+        # Again where it fails: the server ends connections by their age, also under a call.
+        async with asyncio.timeout(HEALTH_TIMEOUT.total_seconds()):
+            return await client.service_client.check_health(retry=True)
     return False
 
 

@@ -34,6 +34,7 @@ from domain.limits import (
 )
 from domain.standing_orders import (
     SCHEDULE_PREFIX,
+    WHOLE_SECOND,
     IntervalSchedule,
     MissedRuns,
     StandingOrder,
@@ -49,7 +50,6 @@ OVERLAP: Final = ScheduleOverlapPolicy.BUFFER_ALL
 """Runs of one order follow each other; a slow one holds up the next and loses none."""
 
 NOTE: Final = "follows the standing order's status; change it through the API"
-WHOLE_SECOND: Final = timedelta(seconds=1)
 
 
 class StandingOrderSchedules:

@@ -3,6 +3,7 @@ import pytest
 
 from tests.support.api import Client, problem_of
 from tests.support.stack import Stack
+from tests.support.waiting import until
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -10,8 +11,14 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_health_and_readiness_need_no_key(stack: Stack, path: str) -> None:
     async with httpx.AsyncClient(base_url=stack.api_url, trust_env=False) as anybody:
-        response = await anybody.get(path)
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+        async def is_ok() -> bool:
+            response = await anybody.get(path)
+            # A server that is slow under other tests' load makes it unready, and is named.
+            assert response.status_code == 200 or response.json()["code"] == "not_ready"
+            return bool(response.json() == {"status": "ok"})
+
+        await until(is_ok)
 
 
 async def test_metrics_count_requests_by_route_and_not_by_path(tenant: Client) -> None:

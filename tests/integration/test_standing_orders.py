@@ -64,7 +64,7 @@ async def test_runs_are_made_at_their_times_each_with_its_own_key(
 async def test_a_time_that_is_started_again_moves_nothing_more(
     tenant: Client, source: str, destination: str, temporal_client: TemporalClient
 ) -> None:
-    start = now() - timedelta(seconds=5)
+    start = now() - LONG_AGO
     order = await make_order(
         tenant, source=source, destination=destination, seconds=3_600, start_at=text_of(start)
     )
@@ -88,10 +88,25 @@ async def has_acted(client: TemporalClient, order: Json, before: int) -> bool:
     return info.num_actions > before and not info.running_actions
 
 
+async def test_an_order_that_comes_late_for_its_first_run_makes_it_all_the_same(
+    tenant: Client, source: str, destination: str
+) -> None:
+    start = now() - timedelta(seconds=5)
+    order = await make_order(
+        tenant, source=source, destination=destination, seconds=3_600, start_at=text_of(start)
+    )
+
+    (run,) = await wait_for_runs(tenant, order, at_least(1))
+
+    assert (run["scheduled_at"], run["state"]) == (text_of(start), "SUCCESS")
+    assert await tenant.posted(destination) == 10
+    assert order["next_runs"][0] == text_of(start + timedelta(hours=1))
+
+
 async def test_a_trigger_outside_of_the_schedule_moves_nothing(
     tenant: Client, source: str, destination: str, temporal_client: TemporalClient
 ) -> None:
-    started = text_of(now() - timedelta(seconds=60))
+    started = text_of(now() - LONG_AGO)
     order = await make_order(
         tenant, source=source, destination=destination, seconds=86_400, start_at=started
     )

@@ -24,6 +24,7 @@ from domain.transfers import TransferRequest, TransferType
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 TRANSFER = TransferRequest(
     "key", TransferType.INTERNAL, None, None, Money(1, "EUR"), None, {}, effective_at=None
 )
@@ -126,8 +127,28 @@ def test_times_are_unattended_since_the_last_run_the_last_pause_or_the_beginning
     assert skipping.unattended_since(run, now=now) == now - late
 
 
+def test_an_order_that_is_recorded_late_for_its_first_run_owes_that_run_and_none_before() -> None:
+    late = timedelta(seconds=STANDING_ORDER_LATE_SECONDS)
+    for created_at, since in (
+        (NOON, NOON - SECOND),
+        (NOON + late, NOON - SECOND),
+        (NOON + late + SECOND, NOON + late + SECOND),
+        (NOON + HOUR, NOON + HOUR),
+        (NOON - SECOND, NOON - SECOND),
+    ):
+        order = replace(ORDER, created_at=created_at)
+        assert order.unattended_since(None, now=NOON + HOUR) == since
+
+
+def test_the_first_run_is_not_before_the_start() -> None:
+    request = StandingOrderRequest(TRANSFER, IntervalSchedule(60), NOON, None, MissedRuns.RUN_ALL)
+    assert request.starting_at(NOON) == NOON
+    later = replace(request, start_at=NOON + timedelta(microseconds=1))
+    assert later.starting_at(NOON) == NOON + SECOND
+
+
 def test_an_order_without_a_start_begins_now_or_with_its_first_interval() -> None:
-    now = NOON + timedelta(microseconds=9)
+    now = NOON - timedelta(microseconds=9)
     request = StandingOrderRequest(TRANSFER, IntervalSchedule(60), None, None, MissedRuns.RUN_ALL)
     assert request.starting_at(now) == NOON + timedelta(seconds=60)
     cron = replace(request, schedule=CronSchedule("0 9 * * *", "UTC"))
