@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from tests.support.proof import require_clean_ledger
 from tests.support.stack import Stack
 from tests.support.standing_orders import at_least, change, make_order, wait_for_runs
 from tests.support.tenants import TenantMaker
-from tests.support.waiting import until
+from tests.support.waiting import SOON, in_seconds, until
 
 
 @pytest.fixture
@@ -24,10 +24,6 @@ async def desk(tenant: Client, make_tenant: TenantMaker) -> Desk:
     opened = await Desk.open(tenant, make_tenant)
     await tenant.rule(500)
     return opened
-
-
-def in_seconds(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
 def leg(source: Json, destination: Json, amount: int, currency: str = "EUR") -> Json:
@@ -151,11 +147,11 @@ async def test_a_transfer_that_nobody_approves_in_time_fails(
     tenant: Client, make_tenant: TenantMaker, stack: Stack
 ) -> None:
     desk = await Desk.open(tenant, make_tenant, approvers=1)
-    await tenant.rule(500, deadline_seconds=1)
+    await tenant.rule(500, deadline_seconds=SOON)
     waiting = await desk.waiting()
     deadline = datetime.fromisoformat(waiting["approval_deadline_at"])
     made = datetime.fromisoformat(waiting["created_at"])
-    assert timedelta(seconds=1) <= deadline - made < timedelta(seconds=3)
+    assert timedelta(seconds=SOON) <= deadline - made < timedelta(minutes=1)
     ended = await desk.reached(waiting)
     assert (ended["state"], ended["failure"]["code"]) == ("FAILED", "approval_expired")
     assert await desk.balances() == (1_000, 0, 0)
@@ -269,7 +265,7 @@ async def test_an_approved_hold_waits_for_its_capture(desk: Desk, stack: Stack) 
 
 
 async def test_a_hold_is_approved_before_it_ends_or_not_at_all(desk: Desk, stack: Stack) -> None:
-    waiting = await desk.waiting(capture="manual", expires_in_seconds=1)
+    waiting = await desk.waiting(capture="manual", expires_in_seconds=SOON)
     assert waiting["approval_deadline_at"] == waiting["expires_at"]
     assert (await desk.reached(waiting))["failure"]["code"] == "approval_expired"
     assert await desk.balances() == (1_000, 0, 0)
@@ -279,7 +275,7 @@ async def test_a_hold_is_approved_before_it_ends_or_not_at_all(desk: Desk, stack
 async def test_a_scheduled_transfer_waits_for_approval_from_its_time_on(
     desk: Desk, stack: Stack
 ) -> None:
-    response = await desk.ask(600, execute_at=in_seconds(1))
+    response = await desk.ask(600, execute_at=in_seconds(SOON))
     scheduled = response.json()
     assert (response.status_code, scheduled["stage"]) == (202, "SCHEDULED")
     [approver, _] = desk.approvers
@@ -351,7 +347,7 @@ async def test_each_run_of_a_standing_order_waits_for_others_than_who_made_the_o
         destination=desk.destination["id"],
         amount=600,
         seconds=3_600,
-        start_at=in_seconds(1),
+        start_at=in_seconds(SOON),
     )
     found: list[Json] = []
 

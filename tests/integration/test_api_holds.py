@@ -13,7 +13,7 @@ from tests.support.api import Client, Json, new_key, problem_of
 from tests.support.proof import require_clean_ledger
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
-from tests.support.waiting import until
+from tests.support.waiting import SOON, in_seconds, until
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ async def test_a_cancelled_hold_is_released_once(
 
 
 async def test_a_hold_expires_by_itself(tenant: Client, accounts: tuple[Json, Json]) -> None:
-    held = await hold(tenant, accounts, expires_in_seconds=1)
+    held = await hold(tenant, accounts, expires_in_seconds=SOON)
     expired = await until_final(tenant, held)
     assert (expired["state"], expired["failure"]["code"]) == ("FAILED", "expired")
     assert await tenant.balance(accounts[0]) == (1_000, 0)
@@ -182,7 +182,7 @@ async def test_a_hold_expires_by_itself(tenant: Client, accounts: tuple[Json, Js
 async def test_a_partly_captured_hold_that_expires_keeps_what_was_captured(
     tenant: Client, accounts: tuple[Json, Json]
 ) -> None:
-    held = await hold(tenant, accounts, expires_at=in_seconds(2))
+    held = await hold(tenant, accounts, expires_at=in_seconds(SOON))
     await tenant.operate(held, "capture", amount=250)
     ended = await until_final(tenant, held)
     assert (ended["state"], ended["captured_amount"], ended["failure"]) == ("SUCCESS", 250, None)
@@ -192,7 +192,7 @@ async def test_a_partly_captured_hold_that_expires_keeps_what_was_captured(
 async def test_an_extended_hold_outlives_its_first_end(
     tenant: Client, accounts: tuple[Json, Json]
 ) -> None:
-    held = await hold(tenant, accounts, expires_in_seconds=2)
+    held = await hold(tenant, accounts, expires_in_seconds=SOON)
     later = in_seconds(30)
     extended = (await tenant.operate(held, "extend", expires_at=later)).json()
     assert moment(extended["expires_at"]) == moment(later)
@@ -336,7 +336,7 @@ async def test_of_a_capture_and_the_expiry_at_the_same_moment_one_wins(
     tenant: Client, accounts: tuple[Json, Json], stack: Stack
 ) -> None:
     async def race(delay_seconds: float) -> str:
-        held = await hold(tenant, accounts, amount=10, expires_in_seconds=1)
+        held = await hold(tenant, accounts, amount=10, expires_in_seconds=SOON)
         await asyncio.sleep(delay_seconds)
         capture = await tenant.operate(held, "capture")
         ended = await until_final(tenant, held)
@@ -347,12 +347,8 @@ async def test_of_a_capture_and_the_expiry_at_the_same_moment_one_wins(
             assert ended["failure"]["code"] == "expired"
         return str(ended["state"])
 
-    states = await asyncio.gather(*(race(0.9 + step * 0.015) for step in range(12)))
+    states = await asyncio.gather(*(race(SOON - 0.1 + step * 0.015) for step in range(12)))
     captured = states.count("SUCCESS") * 10
     assert await tenant.balance(accounts[0]) == (1_000 - captured, 0)
     assert await tenant.balance(accounts[1]) == (captured, 0)
     await require_clean_ledger(stack)
-
-
-def in_seconds(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()

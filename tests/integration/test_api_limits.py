@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from tests.support.approvals import Desk
 from tests.support.proof import require_clean_ledger
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import SOON, in_seconds
 
 NO_LIMITS = {
     "per_transfer": None,
@@ -229,8 +229,7 @@ async def test_limits_of_the_one_who_receives_do_not_matter(desk: Desk) -> None:
 async def test_a_scheduled_transfer_is_held_against_the_limits_of_its_time(
     desk: Desk, stack: Stack
 ) -> None:
-    at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + 1, UTC).isoformat()
-    scheduled = (await desk.ask(100, execute_at=at)).json()
+    scheduled = (await desk.ask(100, execute_at=in_seconds(SOON))).json()
     await desk.maker.limit(desk.source, per_transfer=99)
     ended = await desk.reached(scheduled)
     assert (ended["state"], ended["failure"]["code"]) == ("FAILED", "limit_exceeded")

@@ -1,6 +1,6 @@
 """Transfers that are carried out later, at a time that the client names."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,11 +9,7 @@ from domain.limits import EXECUTE_AT_SECONDS_MAXIMUM
 from tests.support.api import Client, Json, new_key, problem_of
 from tests.support.proof import require_clean_ledger
 from tests.support.stack import Stack
-from tests.support.waiting import until
-
-
-def in_seconds(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+from tests.support.waiting import SOON, in_seconds, until
 
 
 async def schedule(tenant: Client, source: Json, destination: Json, **body: Any) -> Json:
@@ -42,7 +38,7 @@ async def test_a_scheduled_transfer_waits_for_its_time_and_checks_funds_then(
     tenant: Client, stack: Stack
 ) -> None:
     source, destination = await tenant.account(), await tenant.account()
-    execute_at = in_seconds(2)
+    execute_at = in_seconds(SOON)
     scheduled = await schedule(tenant, source, destination, execute_at=execute_at)
     assert (scheduled["state"], scheduled["stage"]) == ("PROCESSING", "SCHEDULED")
     assert datetime.fromisoformat(scheduled["execute_at"]) == datetime.fromisoformat(execute_at)
@@ -62,7 +58,7 @@ async def test_a_scheduled_transfer_waits_for_its_time_and_checks_funds_then(
 
 async def test_a_scheduled_transfer_without_funds_at_its_time_fails(tenant: Client) -> None:
     source, destination = await tenant.account(), await tenant.account()
-    scheduled = await schedule(tenant, source, destination, execute_at=in_seconds(1))
+    scheduled = await schedule(tenant, source, destination, execute_at=in_seconds(SOON))
     assert (await ended(tenant, scheduled))["failure"]["code"] == "insufficient_funds"
 
 
@@ -76,7 +72,7 @@ async def test_a_scheduled_transfer_is_cancelled_until_then(tenant: Client, stac
 
 async def test_a_schedule_has_one_outcome_for_its_key(tenant: Client) -> None:
     source, destination = await tenant.account(balance=100), await tenant.account()
-    body: dict[str, Any] = {"execute_at": in_seconds(2), "key": new_key()}
+    body: dict[str, Any] = {"execute_at": in_seconds(SOON), "key": new_key()}
     scheduled = await schedule(tenant, source, destination, **body)
     assert await schedule(tenant, source, destination, **body) == scheduled
     await ended(tenant, scheduled)
@@ -96,7 +92,7 @@ async def test_a_hold_can_be_scheduled_and_lasts_from_its_reserve(tenant: Client
     scheduled = await schedule(
         tenant,
         *(source, destination),
-        execute_at=in_seconds(1),
+        execute_at=in_seconds(SOON),
         capture="manual",
         expires_in_seconds=600,
     )
@@ -113,7 +109,7 @@ async def test_a_scheduled_transfer_may_have_legs(tenant: Client, stack: Stack) 
         "/transfers",
         json={
             "legs": [{**leg, "amount": 60}, {**leg, "amount": 40}],
-            "execute_at": in_seconds(1),
+            "execute_at": in_seconds(SOON),
         },
         headers={"Idempotency-Key": new_key()},
     )

@@ -10,6 +10,7 @@ from tests.support.approvals import Desk
 from tests.support.proof import require_clean_ledger
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import SOON
 
 ROUNDS = 6
 
@@ -72,7 +73,7 @@ async def test_of_an_approval_and_the_deadline_at_the_same_moment_one_wins(
     tenant: Client, make_tenant: TenantMaker, stack: Stack
 ) -> None:
     desk = await Desk.open(tenant, make_tenant, approvers=1)
-    await tenant.rule(0, deadline_seconds=1)
+    await tenant.rule(0, deadline_seconds=SOON)
 
     async def race(delay_seconds: float) -> Json:
         transfer = await desk.waiting(10)
@@ -86,7 +87,7 @@ async def test_of_an_approval_and_the_deadline_at_the_same_moment_one_wins(
             assert ended["failure"]["code"] == "approval_expired"
         return ended
 
-    ended = await asyncio.gather(*(race(0.85 + step * 0.02) for step in range(12)))
+    ended = await asyncio.gather(*(race(SOON - 0.15 + step * 0.02) for step in range(12)))
     await require_balances_of(desk, list(ended))
     await require_clean_ledger(stack)
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.api import Client, Json, new_key
 from tests.support.batches import post_batch, row, run_batch
 from tests.support.standing_orders import change, make_order
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import in_seconds
 
 THRESHOLD_MINOR = 100_000_00
 PURPOSES = ("Rent for July", "Invoice 4711", "Refund of order 8812", "Salary", "Card top-up")
@@ -144,7 +144,7 @@ async def _orders(maker: Client, source: str, destination: str) -> Json:
         maker, source=source, destination=destination, seconds=3600, description="Savings"
     )
     await change(maker, order, "pause", reason="The customer asked for a break")
-    start_at = (datetime.now(UTC) - timedelta(seconds=2)).isoformat()
+    start_at = in_seconds(-120)
     await make_order(
         maker,
         source=source,
