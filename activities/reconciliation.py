@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from temporalio import activity
 
-from activities.contracts import ReconciliationReport, ReconciliationSteps
+from activities.contracts import BatchProgress, ReconciliationReport, ReconciliationSteps
 from domain.batches import BatchStage, TransferBatch
-from domain.errors import BatchWorkflowTerminated, WorkflowTerminated
+from domain.errors import (
+    BatchCancelled,
+    BatchRejected,
+    BatchWorkflowTerminated,
+    WorkflowTerminated,
+)
+from domain.states import ProcessState
 from domain.transfers import Failure, Transfer
 from services.batch_posting import BatchPostingService
 from services.batches import BatchService
@@ -28,6 +34,25 @@ NOT_FOUND: Final = "NOT_FOUND"
 """What ``closed_status`` says where Temporal knows no such workflow."""
 
 
+REJECTED_BEFORE: Final = Failure(
+    BatchRejected.code, "The batch was rejected, before the database was restored to earlier."
+)
+"""Which rows were to blame is not known any more."""
+
+
+class BatchWorkflows(Protocol):
+    """The workflows of batches, as the reconciliation sees them."""
+
+    async def start(self, batch: TransferBatch) -> None:
+        """Start the workflow of a batch that never had one."""
+
+    async def carry_on(self, batch: TransferBatch) -> None:
+        """Start the workflow of a batch anew that completed, while the batch has not."""
+
+    async def told(self, batch: TransferBatch) -> BatchProgress | None:
+        """Read what the closed workflow of a batch ended with."""
+
+
 class ReconciliationActivities(ReconciliationSteps):
     """Compares the database's unfinished transfers with Temporal's workflows."""
 
@@ -39,13 +64,13 @@ class ReconciliationActivities(ReconciliationSteps):
         *,
         closed_status: ClosedStatus,
         open_workflow_ids: OpenWorkflowIds,
-        start_batch: Callable[[TransferBatch], Awaitable[None]],
+        batch_workflows: BatchWorkflows,
         carry_on: Callable[[Transfer], Awaitable[None]],
     ) -> None:
         self._transactions = transactions
         self._batches = batches
         self._batch_posting = batch_posting
-        self._start_batch = start_batch
+        self._batch_workflows = batch_workflows
         self._carry_on = carry_on
         self._closed_status = closed_status
         self._open_workflow_ids = open_workflow_ids
@@ -95,14 +120,45 @@ class ReconciliationActivities(ReconciliationSteps):
             )
 
     async def _resolve_batch(self, batch: TransferBatch) -> bool:
-        """End a batch whose workflow is gone; start one that never had a workflow."""
+        """Bring a batch without a workflow to its right end; start one that never had any."""
         status = await self._closed_status(batch.workflow_id)
         if status is None:
             return False
         if status == NOT_FOUND and batch.stage is BatchStage.STAGED:
             # Temporal was away when the batch was recorded.
-            await self._start_batch(batch)
+            await self._batch_workflows.start(batch)
+        elif status == COMPLETED:
+            await self._follow_batch(batch)
         else:
             terminated = Failure.of(BatchWorkflowTerminated(status))
             await self._batch_posting.stop(batch.tenant_id, batch.id, terminated)
         return True
+
+    async def _follow_batch(self, batch: TransferBatch) -> None:
+        """Bring a batch to where its workflow, which completed, has told that it was.
+
+        Notes
+        -----
+        As for transfers: the database was restored to an earlier time, and the batch goes on from
+        there. What was told to be stopped, or rejected, moves nothing that had not moved then.
+        """
+        now = await self._batches.get(batch.tenant_id, batch.id)
+        told = await self._batch_workflows.told(now)
+        if now.is_final:
+            return
+        if told is None or told.state is ProcessState.SUCCESS:
+            await self._batch_workflows.carry_on(now)
+        elif told.stage is BatchStage.REJECTED:
+            await self._batch_posting.stop(now.tenant_id, now.id, REJECTED_BEFORE)
+        else:
+            await self._repeat_stopped(now, told.position)
+
+    async def _repeat_stopped(self, batch: TransferBatch, position: int) -> None:
+        """Post a batch up to where it was stopped, and stop it there."""
+        now = batch
+        while not now.is_final and now.position < position:
+            now = await self._batch_posting.post(
+                now.tenant_id, now.id, chunks=1, on_chunk=lambda _posted: None
+            )
+        cancelled = Failure.of(BatchCancelled())
+        await self._batch_posting.stop(now.tenant_id, now.id, cancelled)

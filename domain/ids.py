@@ -46,3 +46,10 @@ def workflow_id(tenant_id: TenantId, idempotency_key: str) -> str:
 def batch_workflow_id(tenant_id: TenantId, batch_id: BatchId) -> str:
     """Name the one workflow that carries a batch out; no key's workflow is named like it."""
     return f"{BATCH_PREFIX}{tenant_id}/{batch_id}"
+
+
+def parse_batch_workflow_id(text: str) -> tuple[TenantId, BatchId] | None:
+    """Read the tenant and the batch that a workflow is named for; anything else is ``None``."""
+    tenant_id, _, batch_id = text.removeprefix(BATCH_PREFIX).partition("/")
+    tenant, batch = parse_uuid(tenant_id), parse_uuid(batch_id)
+    return None if tenant is None or batch is None else (TenantId(tenant), BatchId(batch))

@@ -215,7 +215,7 @@ def make_worker(
         batch_posting,
         closed_status=gateway.closed_status,
         open_workflow_ids=gateway.open_workflow_ids,
-        start_batch=BatchGateway(client, task_queue=task_queue).start,
+        batch_workflows=BatchGateway(client, task_queue=task_queue),
         carry_on=gateway.carry_on,
     )
     care = LedgerCareActivities(

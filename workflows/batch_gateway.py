@@ -1,7 +1,10 @@
-"""Temporal as the API sees it for batches: start, wait, ask to stop."""
+"""Temporal as the API and the reconciliation see it for batches: start, wait, ask to stop, look."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
@@ -11,10 +14,36 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import BatchKey, BatchProgress
 from domain.batches import TransferBatch
+from domain.ids import BatchId, TenantId, parse_batch_workflow_id
 from workflows.search_attributes import BATCH_ID, TENANT_ID
-from workflows.temporal_calls import RPC_TIMEOUT, temporal_errors
+from workflows.temporal_calls import (
+    RPC_TIMEOUT,
+    describe,
+    listed,
+    moment_in,
+    moment_of,
+    temporal_errors,
+)
 from workflows.transfer import WORKFLOW_TASK_TIMEOUT
 from workflows.transfer_batch import TransferBatchWorkflow
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBatch:
+    """A batch that Temporal knows by its workflow.
+
+    Parameters
+    ----------
+    told
+        What its workflow ended with; ``None`` where it runs, or ended without an outcome.
+    at
+        When the workflow ended; where it runs, when it started.
+    """
+
+    tenant_id: TenantId
+    id: BatchId
+    told: BatchProgress | None
+    at: datetime
 
 
 class BatchGateway:
@@ -31,6 +60,55 @@ class BatchGateway:
 
     async def start(self, batch: TransferBatch) -> None:
         """Start the workflow of a recorded batch, unless it has been started before."""
+        await self._start(batch, ReusePolicy.REJECT_DUPLICATE)
+
+    async def carry_on(self, batch: TransferBatch) -> None:
+        """Start the workflow of a batch anew that completed, while the batch has not.
+
+        Notes
+        -----
+        How far the batch is stands in the database, and the workflow goes on from there.
+        """
+        await self._start(batch, ReusePolicy.ALLOW_DUPLICATE)
+
+    async def told(self, batch: TransferBatch) -> BatchProgress | None:
+        """Read what the closed workflow of a batch ended with; ``None`` without an outcome."""
+        return await self._outcome(batch.workflow_id)
+
+    async def known_since(self, moment: datetime) -> AsyncIterator[KnownBatch]:
+        """Go through the batches whose workflow runs, or has ended since a time, of all tenants.
+
+        Notes
+        -----
+        From Temporal's visibility store, which follows the truth with a small delay. Of a workflow
+        that was started several times, the last run counts.
+        """
+        query = (
+            "WorkflowType = 'TransferBatchWorkflow'"
+            f" AND (ExecutionStatus = 'Running' OR CloseTime >= '{moment.isoformat()}')"
+        )
+        found = {info.execution.workflow_id async for info in listed(self._client, query)}
+        for workflow_id in sorted(found):
+            named = parse_batch_workflow_id(workflow_id)
+            described = await describe(self._client, workflow_id)
+            if named is None or described is None:
+                continue
+            info = described.workflow_execution_info
+            closed_at = moment_in(info, "close_time")
+            told = None if closed_at is None else await self._outcome(workflow_id)
+            yield KnownBatch(*named, told, closed_at or moment_of(info.start_time))
+
+    async def _outcome(self, workflow_id: str) -> BatchProgress | None:
+        handle: WorkflowHandle[TransferBatchWorkflow, BatchProgress] = (
+            self._client.get_workflow_handle(workflow_id, result_type=BatchProgress)
+        )
+        try:
+            with temporal_errors():
+                return await handle.result(rpc_timeout=RPC_TIMEOUT)
+        except WorkflowFailureError:
+            return None
+
+    async def _start(self, batch: TransferBatch, reuse: ReusePolicy) -> None:
         with suppress(WorkflowAlreadyStartedError), temporal_errors():
             await self._client.start_workflow(
                 TransferBatchWorkflow.run,
@@ -38,7 +116,7 @@ class BatchGateway:
                 id=batch.workflow_id,
                 task_queue=self._task_queue,
                 task_timeout=WORKFLOW_TASK_TIMEOUT,
-                id_reuse_policy=ReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=TypedSearchAttributes(
                     [

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from temporalio.client import Client as TemporalClient
 
+from activities.contracts import BatchProgress
 from activities.reconciliation import ReconciliationActivities
 from domain.batches import TransferBatch
 from domain.states import TransferStage
@@ -47,8 +48,16 @@ async def none_open() -> AsyncIterator[str]:
         yield workflow_id
 
 
-async def no_batch(batch: TransferBatch) -> None:
-    raise AssertionError(batch)
+class NoBatches:
+    """No batch is unfinished."""
+
+    async def start(self, batch: TransferBatch) -> None:
+        raise AssertionError(batch)
+
+    carry_on = start
+
+    async def told(self, batch: TransferBatch) -> BatchProgress | None:
+        raise AssertionError(batch)
 
 
 async def no_transfer(transfer: Transfer) -> None:
@@ -107,7 +116,7 @@ async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_o
         own_services.batch_posting,
         closed_status=asked.closed_status,
         open_workflow_ids=asked.open_workflow_ids,
-        start_batch=no_batch,
+        batch_workflows=NoBatches(),
         carry_on=no_transfer,
     )
 
@@ -151,7 +160,7 @@ async def test_a_run_that_takes_too_long_says_that_it_did_not_get_through(
         own_services.batch_posting,
         closed_status=lost,
         open_workflow_ids=none_open,
-        start_batch=no_batch,
+        batch_workflows=NoBatches(),
         carry_on=no_transfer,
     )
     report = await reconciliation.resolve_abandoned_transfers()

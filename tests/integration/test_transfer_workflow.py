@@ -313,7 +313,7 @@ async def test_the_reconciliation_ends_a_terminated_transfer_that_nobody_asks_fo
         services.batch_posting,
         closed_status=running.gateway.closed_status,
         open_workflow_ids=running.gateway.open_workflow_ids,
-        start_batch=BatchGateway(temporal_client, task_queue=running.task_queue).start,
+        batch_workflows=BatchGateway(temporal_client, task_queue=running.task_queue),
         carry_on=running.gateway.carry_on,
     )
 

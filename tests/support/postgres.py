@@ -61,15 +61,25 @@ class PostgresServer:
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @asynccontextmanager
-    async def database(self, *, migrated: bool = True) -> AsyncIterator[str]:
-        """Make a database, and drop it with all sessions afterwards; gives its URL."""
+    async def database(
+        self, *, migrated: bool = True, copy_of: str | None = None
+    ) -> AsyncIterator[str]:
+        """Make a database, and drop it with all sessions afterwards; gives its URL.
+
+        Parameters
+        ----------
+        copy_of
+            The URL of the database that it is to be like, as it is now; nobody may be connected to
+            that meanwhile. What is done there later is not in the copy: it is as one restored.
+        """
         name = f"test_{secrets.token_hex(6)}"
         owner = urlsplit(self.owner_url).username or "postgres"
-        create = sql.SQL("CREATE DATABASE {} OWNER {}")
-        await self._run(create.format(sql.Identifier(name), sql.Identifier(owner)))
+        create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
+        template = "template1" if copy_of is None else urlsplit(copy_of).path.removeprefix("/")
+        await self._run(create.format(*map(sql.Identifier, (name, owner, template))))
         url = with_database(self.owner_url, name)
         try:
-            if migrated:
+            if migrated and copy_of is None:
                 await asyncio.to_thread(migrate, url)
             yield url
         finally:
