@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from temporalio import activity
 
@@ -26,6 +26,9 @@ IDLE_SECONDS: Final = 5.0
 
 RUN_SECONDS: Final = 45.0
 """After so long a run ends where it is, within its activity's time; the next one goes on."""
+
+CarryOn: TypeAlias = Callable[[str], Awaitable[None]]
+"""Starts the workflow of an id anew that completed, while its transfer has not."""
 
 COMPLETED: Final = "COMPLETED"
 """What ``closed_status`` says where a workflow has ended as it should."""
@@ -65,7 +68,7 @@ class ReconciliationActivities(ReconciliationSteps):
         closed_status: ClosedStatus,
         open_workflow_ids: OpenWorkflowIds,
         batch_workflows: BatchWorkflows,
-        carry_on: Callable[[Transfer], Awaitable[None]],
+        carry_on: CarryOn,
     ) -> None:
         self._transactions = transactions
         self._batches = batches
@@ -113,7 +116,7 @@ class ReconciliationActivities(ReconciliationSteps):
         if status == COMPLETED:
             now = await self._transactions.get(transfer.tenant_id, transfer.id)
             if not now.is_final:
-                await self._carry_on(now)
+                await self._carry_on(now.workflow_id)
         else:
             await self._transactions.compensate(
                 transfer.tenant_id, transfer.id, Failure.of(WorkflowTerminated(status))

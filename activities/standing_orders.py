@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.contracts import FailureDetails
 from activities.orders import input_of
+from activities.reconciliation import COMPLETED, CarryOn
 from activities.standing_order_contracts import (
     PreparedRun,
     RunOutcome,
@@ -79,12 +80,14 @@ class StandingOrderActivities(StandingOrderSteps):
         transactions: TransactionService,
         schedules: OrderSchedules,
         closed_status: ClosedStatus,
+        carry_on: CarryOn,
     ) -> None:
         self._orders = orders
         self._runs = runs
         self._transactions = transactions
         self._schedules = schedules
         self._closed_status = closed_status
+        self._carry_on = carry_on
 
     @activity.defn(name="prepare_standing_order_run")
     async def prepare_standing_order_run(self, run: StandingOrderRunKey) -> PreparedRun:
@@ -187,17 +190,23 @@ class StandingOrderActivities(StandingOrderSteps):
 
         Notes
         -----
-        Temporal is asked first: what a workflow does, it has done before it is closed.
+        Temporal is asked first: what a workflow does, it has done before it is closed. Where it
+        completed and the transfer has not, or is in no table, the database was restored to an
+        earlier time, and the transfer goes on, under the key and the id that it had.
         """
         decided, transfer = await self._runs.with_transfer(order_id, scheduled_at)
         if decided.transfer is None or decided.run.state is not RunState.PROCESSING:
             return decided.run
+        workflow_id = decided.transfer.workflow_id
         status = None
         if transfer is None or not transfer.is_final:
-            status = await self._closed_status(decided.transfer.workflow_id)
+            status = await self._closed_status(workflow_id)
             if status is None:
                 return decided.run
             decided, transfer = await self._runs.with_transfer(order_id, scheduled_at)
+            if status == COMPLETED and (transfer is None or not transfer.is_final):
+                await self._carry_on(workflow_id)
+                return decided.run
         abandoned = Failure.of(WorkflowTerminated(status or "CLOSED"))
         return await self._runs.settle(
             decided, await self._final(decided, transfer, abandoned), otherwise=abandoned

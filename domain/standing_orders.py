@@ -7,12 +7,20 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from domain.errors import NotScheduled
-from domain.ids import AccountId, ApiKeyId, StandingOrderId, TenantId, TransferId
+from domain.ids import (
+    AccountId,
+    ApiKeyId,
+    StandingOrderId,
+    TenantId,
+    TransferId,
+    parse_uuid,
+)
 from domain.limits import STANDING_ORDER_LATE_SECONDS
 from domain.money import Money
 from domain.transfers import Failure, TransferRequest, TransferType
 
 SCHEDULE_PREFIX: Final = "standing-order/"
+UUID_LENGTH: Final = 36
 
 WHOLE_SECOND: Final = timedelta(seconds=1)
 """What schedules count in."""
@@ -251,3 +259,14 @@ def schedule_id(order_id: StandingOrderId) -> str:
 def run_workflow_id(order_id: StandingOrderId, scheduled_at: datetime) -> str:
     """Name the workflow of a run, as Temporal makes it from the schedule's id."""
     return f"{schedule_id(order_id)}-{time_name(scheduled_at)}"
+
+
+def parse_run_workflow_id(text: str) -> tuple[StandingOrderId, datetime] | None:
+    """Read the order and the time that a run's workflow is named for, else ``None``."""
+    named = text.removeprefix(SCHEDULE_PREFIX)
+    order_id = parse_uuid(named[:UUID_LENGTH])
+    try:
+        scheduled_at = datetime.fromisoformat(named[UUID_LENGTH + 1 :])
+    except ValueError:
+        return None
+    return None if order_id is None else (StandingOrderId(order_id), scheduled_at)

@@ -1,4 +1,4 @@
-"""After PostgreSQL was restored to an earlier time: what Temporal remembers and it does not.
+"""Transfers that Temporal remembers and a restored database does not, and how they come back.
 
 A transfer that was acknowledged after the restore point is in no table any more, but its order and
 its outcome stand in Temporal's history, for as long as Temporal keeps that.
@@ -6,41 +6,23 @@ its outcome stand in Temporal's history, for as long as Temporal keeps that.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
-
-from sqlalchemy import text
 
 from activities.contracts import TransferInput, TransferProgress
 from domain.ids import TenantId
 from domain.states import ProcessState
 from domain.transfers import CaptureMode, Transfer
-from persistence.database import Database
-from persistence.tenancy import EVERY_TENANT
-from runtime.composition import Services, open_services
-from runtime.settings import Settings
-from runtime.temporal import TASK_QUEUE, connect_to
-from runtime.temporal_access import TemporalAccess
+from runtime.composition import Services
 from workflows.gateway import ClosedTransfer, TransferGateway
-
-MARGIN: Final = timedelta(hours=1)
-"""So much before the database's last transfer the comparison begins: a workflow is closed a moment
-after its transfer, and clocks differ. What both know alike is not reported."""
-
-SETTLING: Final = timedelta(seconds=60)
-"""A workflow that started more recently may be about to record its transfer."""
 
 REPEATING_SECONDS: Final = 30.0
 """How long one transfer that is carried out anew is waited for. It goes on all the same."""
 REPEATING_PAUSE_SECONDS: Final = 0.05
 
 FORGOTTEN: Final = "The database was restored to a time before this transfer."
-
-# Ids are made in the order of time.
-_LAST: Final = text("SELECT created_at FROM transfers ORDER BY id DESC LIMIT 1")
 
 
 class Loss(StrEnum):
@@ -99,71 +81,6 @@ class Repetition:
         if self.lost.told is None:
             return self.state is not None and self.state is not ProcessState.FAILED
         return self.state is self.lost.told.state
-
-
-async def compare(
-    settings: Settings, since: datetime | None, *, settling: timedelta = SETTLING
-) -> list[LostOutcome]:
-    """Find what was told since a time and is not in the database, in the order in which it ended.
-
-    Parameters
-    ----------
-    since
-        ``None`` for ``MARGIN`` before the database's last transfer.
-    settling
-        Workflows that started more recently are left to themselves.
-
-    Raises
-    ------
-    StaleSchemaError, DatabaseUnavailable, TemporalUnavailable
-        Nothing was compared.
-    """
-    async with _opened(settings) as (services, gateway):
-        return await _compare(services, gateway, since, settling)
-
-
-async def repeat_all(
-    settings: Settings, since: datetime | None, *, settling: timedelta = SETTLING
-) -> tuple[list[LostOutcome], list[Repetition]]:
-    """Find what ``compare`` finds, and carry out anew what can be, one after the other.
-
-    Raises
-    ------
-    StaleSchemaError, DatabaseUnavailable, TemporalUnavailable
-        Not all was repeated; repeat it.
-    """
-    async with _opened(settings) as (services, gateway):
-        found = await _compare(services, gateway, since, settling)
-        repeated = [await repeat(services, gateway, lost) for lost in found if lost.can_be_repeated]
-    return found, repeated
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Services, TransferGateway]]:
-    async with open_services(settings.connection_url) as services:
-        client = await connect_to(TemporalAccess.of(settings))
-        yield services, TransferGateway(client, task_queue=TASK_QUEUE)
-
-
-async def _compare(
-    services: Services, gateway: TransferGateway, since: datetime | None, settling: timedelta
-) -> list[LostOutcome]:
-    if since is None:
-        last = await restore_point(services.database)
-        since = datetime.fromtimestamp(0, UTC) if last is None else last - MARGIN
-    elif since.tzinfo is None:
-        since = since.replace(tzinfo=UTC)
-    found = [lost async for lost in lost_outcomes(services, gateway, since=since)]
-    before = datetime.now(UTC) - settling
-    found += [lost async for lost in unrecorded(services, gateway, before=before)]
-    return sorted(found, key=lambda lost: lost.at)
-
-
-async def restore_point(database: Database) -> datetime | None:
-    """Tell when the database's last transfer was recorded; ``None`` where it has none."""
-    async with database.snapshot(EVERY_TENANT) as connection:
-        moment: datetime | None = await connection.scalar(_LAST)
-    return moment
 
 
 async def lost_outcomes(

@@ -207,6 +207,7 @@ def make_worker(
         transactions=transactions,
         schedules=StandingOrderSchedules(client, task_queue=task_queue),
         closed_status=gateway.closed_status,
+        carry_on=gateway.carry_on,
     )
     batch_steps = BatchActivities(batch_posting)
     reconciliation = ReconciliationActivities(

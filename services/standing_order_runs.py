@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.errors import IdempotencyKeyReused, StandingOrderNotFound
+from domain.errors import IdempotencyKeyReused, StandingOrderNotFound, WorkflowTerminated
 from domain.ids import StandingOrderId, TenantId, TransferId
 from domain.pages import Page
 from domain.standing_orders import RunState, StandingOrder, StandingOrderRun, time_name
 from domain.states import ProcessState
 from domain.transfers import Failure, Transfer, TransferOrder, TransferRequest
-from persistence.database import Database
+from persistence.database import Database, UnitOfWork
 from persistence.tenancy import EVERY_TENANT
 from services.idempotency import fingerprint_of
 from services.identifiers import new_uuid
@@ -96,10 +96,13 @@ class StandingOrderRunService:
             run = await unit_of_work.standing_orders.run(order_id, scheduled_at)
             if run is None:
                 skipped = order.reason_to_skip(scheduled_at, due=due, now=now)
+                if skipped and await _transfer_of(unit_of_work, order, scheduled_at):
+                    # It was made, and its run was lost with a restore: the transfer tells of it.
+                    skipped = None
                 run = await unit_of_work.standing_orders.record_run(
                     order,
                     scheduled_at,
-                    transfer_id=None if skipped else TransferId(new_uuid()),
+                    transfer_id=None if skipped else _new_id(),
                     failure=skipped,
                 )
         return DecidedRun(run, _transfer_order(order, run))
@@ -119,10 +122,72 @@ class StandingOrderRunService:
             run = await unit_of_work.standing_orders.run(order_id, scheduled_at)
             if order is None or run is None:
                 raise StandingOrderNotFound(f"{order_id} at {time_name(scheduled_at)}")
-            transfer = await unit_of_work.transfers.get_by_key(
-                order.tenant_id, order.run_key(scheduled_at)
-            )
+            transfer = await _transfer_of(unit_of_work, order, scheduled_at)
         return DecidedRun(run, _transfer_order(order, run)), transfer
+
+    async def find(
+        self, order_id: StandingOrderId, scheduled_at: datetime
+    ) -> tuple[StandingOrder | None, StandingOrderRun | None, Transfer | None]:
+        """Read an order, the run of a time, and the transfer under its key, as far as on record."""
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
+            order = await unit_of_work.standing_orders.find(order_id)
+            if order is None:
+                return None, None, None
+            run = await unit_of_work.standing_orders.run(order_id, scheduled_at)
+            return order, run, await _transfer_of(unit_of_work, order, scheduled_at)
+
+    async def record_again(
+        self,
+        order_id: StandingOrderId,
+        scheduled_at: datetime,
+        *,
+        told: RunState | None,
+        failure: Failure | None,
+    ) -> StandingOrderRun | None:
+        """Record a run that was lost with a restore; ``None`` where its transfer is still lost.
+
+        Parameters
+        ----------
+        told
+            What the run had come to, by its workflow.
+        failure
+            Why it had failed or was skipped.
+
+        Raises
+        ------
+        StandingOrderNotFound
+            There is no such order.
+        DatabaseUnavailable
+            No connection, or the outcome is unknown; call again.
+
+        Notes
+        -----
+        Moves nothing. Where the run's key stands for a transfer, that decides; a run that is on
+        record stays as it is.
+        """
+        async with self._database.transaction(EVERY_TENANT) as unit_of_work:
+            order = await unit_of_work.standing_orders.keep(order_id)
+            if order is None:
+                raise StandingOrderNotFound(str(order_id))
+            run = await unit_of_work.standing_orders.run(order_id, scheduled_at)
+            if run is not None:
+                return run
+            transfer = await _transfer_of(unit_of_work, order, scheduled_at)
+            if transfer is None and told not in {RunState.FAILED, RunState.SKIPPED}:
+                return None
+            is_skipped = transfer is None and told is RunState.SKIPPED
+            run = await unit_of_work.standing_orders.record_run(
+                order,
+                scheduled_at,
+                transfer_id=None if is_skipped else transfer.id if transfer else _new_id(),
+                failure=failure if is_skipped else None,
+            )
+        if is_skipped or (transfer is not None and not transfer.is_final):
+            return run
+        lost = failure or Failure.of(WorkflowTerminated("LOST"))
+        return await self.settle(
+            DecidedRun(run, _transfer_order(order, run)), transfer, otherwise=lost
+        )
 
     async def settle(
         self, decided: DecidedRun, transfer: Transfer | None, *, otherwise: Failure
@@ -166,6 +231,16 @@ class StandingOrderRunService:
             if len(found) < SCAN_PAGE_SIZE:
                 return
             last = found[-1]
+
+
+def _new_id() -> TransferId:
+    return TransferId(new_uuid())
+
+
+async def _transfer_of(
+    unit_of_work: UnitOfWork, order: StandingOrder, scheduled_at: datetime
+) -> Transfer | None:
+    return await unit_of_work.transfers.get_by_key(order.tenant_id, order.run_key(scheduled_at))
 
 
 def _transfer_order(order: StandingOrder, run: StandingOrderRun) -> TransferOrder | None:

@@ -27,7 +27,6 @@ from domain.errors import TemporalUnavailable
 from domain.ids import TenantId, TransferId
 from domain.ids import workflow_id as workflow_id_of
 from domain.stuck import NOT_FOUND, OPEN_STATUSES
-from domain.transfers import Transfer
 from workflows.payload_keys import PayloadUnreadable
 from workflows.search_attributes import TENANT_ID, TRANSFER_ID, search_attributes_of
 from workflows.temporal_calls import (
@@ -151,7 +150,7 @@ class TransferGateway:
         ----------
         again
             Start anew although the key's workflow has ended. Only for a key under which the
-            database has no transfer.
+            database has no transfer, or one that has not come to its end.
 
         Raises
         ------
@@ -348,14 +347,14 @@ class TransferGateway:
                 started_at = moment_of(described.workflow_execution_info.start_time)
                 yield OpenTransfer(await self.order_of(workflow_id), started_at)
 
-    async def carry_on(self, transfer: Transfer) -> None:
-        """Start the workflow of a transfer anew that ended, while the transfer has not.
+    async def carry_on(self, workflow_id: str) -> None:
+        """Start the workflow of a transfer anew that completed, while the transfer has not.
 
         Notes
         -----
-        With the order of before. Its first step finds the transfer as it is.
+        With the order of before. Its first step finds the transfer as it is, or records it.
         """
-        await self.start(await self.order_of(transfer.workflow_id), again=True)
+        await self.start(await self.order_of(workflow_id), again=True)
 
     async def give_up(self, order: TransferInput, *, reason: str) -> None:
         """End the workflow of an order without any compensation.

@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,16 +15,19 @@ from pydantic import SecretStr
 
 from domain.access import CLIENT_SCOPES
 from domain.figures import ArchiveFigure
+from runtime.comparison import Comparison, compare, repeat_all
 from runtime.composition import open_services
 from runtime.local import make_local_stack
 from runtime.local_stack import LocalStack
-from runtime.restoration import Loss, LostOutcome, compare, repeat_all
+from runtime.restoration import Loss, LostOutcome
 from runtime.settings import Settings
 from runtime.stack_files import throwaway_data_dir
 from runtime.stack_options import LocalStackOptions
 from runtime.temporal import connect
 from runtime.verification import verify
+from tests.support.answers import Answers
 from tests.support.api import Client, Json
+from tests.support.command import Command
 from tests.support.load import Load, Record, found_town, require_books, require_transfers, seeded
 from tests.support.point_in_time import PointInTime
 from tests.support.waiting import until
@@ -132,16 +135,12 @@ async def test_postgresql_restored_to_the_middle_of_a_stream_behind_temporal(
     point = PointInTime(scene.stack, scene.folder)
     load = scene.load
     account = await scene.holder.account(balance=1_000)
+    answers = Answers(scene.holder, account["id"], (await scene.holder.account())["id"])
     assert not (await scene.archive()).is_on
     began_at = time.time()
     await point.begin_archiving()
-    async with load.running():
-        await load.acknowledge(10)
-        await point.back_up()
-        await load.acknowledge(20)
-        await point.mark()
-        await load.acknowledge(20)
-    await load.resolve()
+    captured, known = await move_past(scene, point, answers)
+    balances = await answers.balances()
     hold = await a_hold(scene.holder, account)
     await point.finish_archiving()
     archive = await scene.archive()
@@ -152,24 +151,27 @@ async def test_postgresql_restored_to_the_middle_of_a_stream_behind_temporal(
     kept = await scene.on_record()
     await scene.start(*CLIENTS_OF_SERVERS)
 
-    lost = await compare(scene.settings, ALL_TIME, settling=timedelta())
+    found = await compare(scene.settings, ALL_TIME, settling=timedelta())
     told = {record.transfer["id"]: record for record in load.records}
-    missing = {str(found.order.transfer_id) for found in lost if found.loss is Loss.MISSING}
-    assert missing == told.keys() - kept.keys()
+    *operations, batch = [answer.told["id"] for answer in answers.given[known:]]
+    missing = ids_of(found.transfers, Loss.MISSING)
+    assert missing == (told.keys() | set(operations)) - kept.keys()
     assert len(missing) >= 20
-    assert [str(found.order.transfer_id) for found in resting(lost)] == [hold["id"]]
+    assert captured["id"] in ids_of(found.transfers, Loss.DIFFERENT)
+    assert ids_of(found.transfers, Loss.UNFINISHED) == {hold["id"]}
+    assert [str(lost.id) for lost in found.batches if lost.is_missing] == [batch]
     if is_repeated:
-        await require_brought_back(scene, lost, hold)
+        await require_brought_back(scene, found, hold)
     records = await scene.begin_anew()
+    await answers.ask_again()
+    assert await answers.balances() == balances
 
     for before, after in zip(records, load.records, strict=True):
-        if kept.get(before.transfer["id"]) in {"SUCCESS", "FAILED"} or is_repeated:
-            assert after.transfer["id"] == before.transfer["id"] or before.status != 201
-        if kept.get(before.transfer["id"]) in {"SUCCESS", "FAILED"}:
-            assert (after.status, after.document) == (before.status, before.document)
+        require_as_told(before, after, kept.get(before.transfer["id"]), is_repeated=is_repeated)
     if not is_repeated:
-        _, repeated = await repeat_all(scene.settings, ALL_TIME, settling=timedelta())
-        assert [str(done.lost.order.transfer_id) for done in repeated] == [hold["id"]]
+        again = await repeat_all(scene.settings, ALL_TIME, settling=timedelta())
+        assert [str(done.lost.order.transfer_id) for done in again.repeated] == [hold["id"]]
+        await require_named_by_command(scene, batch)
     released = await scene.holder.operate(hold, "cancel")
     assert released.json()["state"] == "FAILED"
     await scene.prove()
@@ -219,17 +221,73 @@ async def a_hold(client: Client, account: Json) -> Json:
     return held
 
 
-def resting(lost: list[LostOutcome]) -> list[LostOutcome]:
-    return [found for found in lost if found.loss is Loss.UNFINISHED]
+async def move_past(scene: Scene, point: PointInTime, answers: Answers) -> tuple[Json, int]:
+    """Move money before and after the point that is to be restored.
+
+    Returns
+    -------
+    tuple[Json, int]
+        A hold of before the point that is captured after it, and how many answers were given until
+        the point.
+    """
+    load = scene.load
+    async with load.running():
+        await load.acknowledge(10)
+        await point.back_up()
+        await load.acknowledge(20)
+        await answers.ask_for_each()
+        captured = await answers.hold()
+        known = len(answers.given)
+        await point.mark()
+        await answers.capture(captured)
+        await answers.ask_for_each()
+        await load.acknowledge(20)
+    await load.resolve()
+    return captured, known
 
 
-async def require_brought_back(scene: Scene, lost: list[LostOutcome], hold: Json) -> None:
+def require_as_told(
+    before: Record, after: Record, recorded: str | None, *, is_repeated: bool
+) -> None:
+    """Hold what a client is told after the restore against what it was told before.
+
+    Parameters
+    ----------
+    recorded
+        The transfer's state at the point; ``None`` where it was not on record.
+    """
+    is_final = recorded in {"SUCCESS", "FAILED"}
+    if is_final or is_repeated:
+        assert after.transfer["id"] == before.transfer["id"] or before.status != 201
+    if recorded and before.status == 201:
+        assert after.status == 201
+    if is_final:
+        assert (after.status, after.document) == (before.status, before.document)
+
+
+def ids_of(lost: Sequence[LostOutcome], loss: Loss) -> set[str]:
+    return {str(found.order.transfer_id) for found in lost if found.loss is loss}
+
+
+async def require_brought_back(scene: Scene, lost: Comparison, hold: Json) -> None:
     """Carry out anew what can be, and find it under its old ids."""
-    _, repeated = await repeat_all(scene.settings, ALL_TIME, settling=timedelta())
-    assert {done.lost.order.transfer_id for done in repeated} == {
-        found.order.transfer_id for found in lost if found.can_be_repeated
+    again = await repeat_all(scene.settings, ALL_TIME, settling=timedelta())
+    assert {done.lost.order.transfer_id for done in again.repeated} == {
+        found.order.transfer_id for found in lost.transfers if found.can_be_repeated
     }
     states = await scene.on_record()
-    for done in repeated:
+    for done in again.repeated:
         assert states[str(done.lost.order.transfer_id)] == done.state
     assert states[hold["id"]] == "PROCESSING"
+
+
+async def require_named_by_command(scene: Scene, batch: str) -> None:
+    """A batch that was lost cannot come back under its id: the command says so, and fails."""
+    info = scene.stack.info
+    ending = await Command(
+        DATABASE_URL=info.service_database_url,
+        TEMPORAL_ADDRESS=info.temporal_address,
+        TEMPORAL_NAMESPACE=info.temporal_namespace,
+    )("restore", "--since", f"{ALL_TIME:%Y-%m-%d}", "--json")
+    assert ending.code == 1, ending.messages
+    assert [lost["batch_id"] for lost in ending.document["batches"]] == [batch]

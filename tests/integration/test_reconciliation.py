@@ -60,8 +60,8 @@ class NoBatches:
         raise AssertionError(batch)
 
 
-async def no_transfer(transfer: Transfer) -> None:
-    raise AssertionError(transfer)
+async def no_transfer(workflow_id: str) -> None:
+    raise AssertionError(workflow_id)
 
 
 @pytest.fixture

@@ -159,14 +159,19 @@ class OrderGround:
             yield
 
 
-def order_ground(client: Client, services: Services, wallets: Wallets) -> OrderGround:
-    task_queue = f"test-{secrets.token_hex(6)}"
+def order_ground(
+    client: Client, services: Services, wallets: Wallets, *, task_queue: str | None = None
+) -> OrderGround:
+    """Give a task queue, a new one unless one is named."""
+    task_queue = task_queue or f"test-{secrets.token_hex(6)}"
     schedules = StandingOrderSchedules(client, task_queue=task_queue)
+    gateway = TransferGateway(client, task_queue=task_queue)
     steps = StandingOrderActivities(
         orders=services.standing_orders,
         runs=services.standing_order_runs,
         transactions=services.transactions,
         schedules=schedules,
-        closed_status=TransferGateway(client, task_queue=task_queue).closed_status,
+        closed_status=gateway.closed_status,
+        carry_on=gateway.carry_on,
     )
     return OrderGround(client, services, wallets, task_queue, schedules, steps)
