@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from activities.orders import operation_input_of
+from activities.reconciliation import COMPLETED
 from api.transfer_intake import TransferIntake
 from domain.errors import TemporalUnavailable, ValidationFailed, WorkflowTerminated
 from domain.ids import TenantId, TransferId
@@ -91,6 +92,10 @@ class TransferOperations:
             if status is None:
                 # Its next run has taken over, and must hear of whatever is done.
                 raise TemporalUnavailable from error
+            if status == COMPLETED and not (await self._again(transfer)).is_final:
+                # The database was restored to an earlier time: the transfer goes on first.
+                await self._gateway.carry_on(transfer.workflow_id)
+                raise TemporalUnavailable from error
             await self._transactions.compensate(
                 order.tenant_id, order.transfer_id, Failure.of(WorkflowTerminated(status))
             )
@@ -109,6 +114,9 @@ class TransferOperations:
         """Read who approved or rejected a transfer, oldest first; see ``OperationService``."""
         await self._intake.find(tenant_id, transfer_id)
         return await self._operations.decisions(tenant_id, transfer_id)
+
+    async def _again(self, transfer: Transfer) -> Transfer:
+        return await self._transactions.get(transfer.tenant_id, transfer.id)
 
     async def _directly(self, order: OperationOrder) -> OperationAnswer:
         """Let the database say what a final transfer makes of an operation."""

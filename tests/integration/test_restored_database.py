@@ -12,11 +12,14 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.batches import BatchActivities
 from activities.reconciliation import ReconciliationActivities
+from activities.resting import RestingActivities
 from activities.transfers import TransferActivities
 from domain.batches import BatchOrder, BatchRow, BatchStage, RowStatus, TransferBatch
+from domain.errors import TemporalUnavailable
 from domain.ids import BatchId
+from domain.operations import Operation
 from domain.states import ProcessState, TransferStage
-from domain.transfers import Transfer, TransferType
+from domain.transfers import CaptureMode, Transfer, TransferType
 from runtime.composition import Services
 from runtime.restoration import Loss, LostOutcome, lost_outcomes
 from services.batch_posting import BatchPostingService
@@ -52,13 +55,17 @@ class Ground:
         told = await self.running.intake.submit(
             self.wallets.tenant_id, self.wallets.request(AMOUNT_MINOR), wait_seconds=30
         )
+        await self.until_closed()
+        return told.transfer
+
+    async def until_closed(self) -> None:
+        """Wait until the workflow of the wallets' transfer has ended."""
 
         async def is_closed() -> bool:
             status = await self.running.gateway.closed_status(self.wallets.workflow_id)
             return status == "COMPLETED"
 
         await until(is_closed)
-        return told.transfer
 
     async def carry_out(self, batch: TransferBatch) -> TransferBatch:
         """Start a batch's workflow, and wait for its end."""
@@ -115,6 +122,7 @@ async def ground(
     async with at.services() as services:
         posting = BatchPostingService(services.database, chunk_rows=CHUNK_ROWS)
         steps, transfers = BatchActivities(posting), TransferActivities(services.transactions)
+        resting = RestingActivities(services.transactions, services.operations)
         async with Worker(
             client,
             task_queue=task_queue,
@@ -124,6 +132,8 @@ async def ground(
                 transfers.post_entries,
                 transfers.finalise,
                 transfers.compensate,
+                resting.expire,
+                resting.carry_out_operation,
                 steps.post_batch_chunks,
                 steps.stop_batch,
             ],
@@ -192,6 +202,33 @@ async def test_a_transfer_goes_on_to_the_success_that_was_told_before_the_restor
             assert await earlier.wallets.amounts() == (-AMOUNT_MINOR, 0, AMOUNT_MINOR)
             assert await earlier.lost(began_at) == []
             assert await earlier.reconcile() == 0
+            await earlier.require_clean()
+
+
+async def test_a_capture_that_is_sent_again_finds_its_hold_and_not_a_released_one(
+    database: Restorable, temporal_client: TemporalClient, task_queue: str
+) -> None:
+    async with database.services() as services:
+        wallets = await make_wallets(services)
+        asked = wallets.changed(AMOUNT_MINOR, capture=CaptureMode.MANUAL)
+        order = (await services.requests.prepare(wallets.tenant_id, asked)).order
+        held = await services.transactions.reserve(order)
+    capture = wallets.operation(Operation.CAPTURE, held, amount_minor=AMOUNT_MINOR)
+    async with database.backed_up() as backup:
+        async with ground(temporal_client, database, wallets, task_queue) as later:
+            await later.running.intake.submit(wallets.tenant_id, asked, wait_seconds=30)
+            told = await later.running.operations.submit(capture, wait_seconds=30)
+            await later.until_closed()
+        assert told.transfer.state is ProcessState.SUCCESS
+
+        async with ground(temporal_client, backup, wallets, task_queue) as earlier:
+            # Before the reconciliation has come to it.
+            with pytest.raises(TemporalUnavailable):
+                await earlier.running.operations.submit(capture, wait_seconds=30)
+            again = await earlier.running.operations.submit(capture, wait_seconds=30)
+            assert again.transfer.state is ProcessState.SUCCESS
+            assert await earlier.wallets.amounts() == (-AMOUNT_MINOR, 0, AMOUNT_MINOR)
+            await earlier.until_closed()
             await earlier.require_clean()
 
 
