@@ -11,6 +11,7 @@ from temporalio.client import Client as TemporalClient
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.batches import BatchActivities
+from activities.orders import input_of
 from activities.reconciliation import ReconciliationActivities
 from activities.resting import RestingActivities
 from activities.transfers import TransferActivities
@@ -216,7 +217,7 @@ async def test_a_capture_that_is_sent_again_finds_its_hold_and_not_a_released_on
     capture = wallets.operation(Operation.CAPTURE, held, amount_minor=AMOUNT_MINOR)
     async with database.backed_up() as backup:
         async with ground(temporal_client, database, wallets, task_queue) as later:
-            await later.running.intake.submit(wallets.tenant_id, asked, wait_seconds=30)
+            await later.running.gateway.start(input_of(order))
             told = await later.running.operations.submit(capture, wait_seconds=30)
             await later.until_closed()
         assert told.transfer.state is ProcessState.SUCCESS
