@@ -4,6 +4,9 @@ Migrates a scratch database with the code here, then lets an older version's API
 a worktree of their own, pass transfers of every kind on it, alone and beside the processes of this
 version. Each version's own ``verify`` then proves the ledger. Ends with exit code 1 where anything
 is not as it should be.
+
+Each logs in as it does where it is deployed: as the service's role, which row-level security binds,
+or as the tables' owner where the version is from before that role.
 """
 
 import argparse
@@ -17,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from domain.access import DEFAULT_SCOPES
 from persistence.database import Database
@@ -28,7 +32,7 @@ from runtime.ports import LOOPBACK, free_port
 from runtime.stack_files import throwaway_data_dir
 from tests.support.api import Client, new_key
 from tests.support.batches import row, run_batch
-from tests.support.postgres import postgres_server
+from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.temporal import TemporalServer, temporal_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +58,11 @@ class Version:
     temporal: TemporalServer
     logs: Path
     program: str = COMMAND
+
+    @property
+    def role(self) -> str | None:
+        """The role of the database that it works as."""
+        return urlsplit(self.database_url).username
 
     def environment(self, **more: str) -> dict[str, str]:
         """Run this version's code: its folder comes before what is installed."""
@@ -111,6 +120,15 @@ class Version:
 
     def _command(self, name: str) -> tuple[str, ...]:
         return (sys.executable, "-P", "-c", self.program, name)
+
+
+def url_for(folder: Path, server: PostgresServer, owner_url: str) -> str:
+    """Give the URL that a version's processes log in with; a version without roles has one role."""
+    if not (folder / "persistence" / "privileges.py").exists():
+        return owner_url
+    url = server.as_service(owner_url)
+    _require(url != owner_url, "the service's role, which cannot be made on this server")
+    return url
 
 
 async def pass_transfers(client: Client) -> int:
@@ -218,9 +236,12 @@ async def main() -> None:
         logs = arguments.keep_logs or opened.enter_context(throwaway_data_dir())
         name = _git("rev-parse", "--short", arguments.old)
         program = WITHOUT_REVISION if arguments.ignore_revision else COMMAND
-        old = Version(name, folder, database_url, temporal, logs, program)
-        new = Version("this version", ROOT, database_url, temporal, logs)
-        _say(f"{name} on a schema at {head_revision()}")
+        old, new = (
+            Version(title, tree, url_for(tree, server, database_url), temporal, logs, code)
+            for title, tree, code in ((name, folder, program), ("this version", ROOT, COMMAND))
+        )
+        roles = " and ".join(f"{each.name} as {each.role}" for each in (old, new))
+        _say(f"{name} on a schema at {head_revision()}; {roles}")
         passed = await run(old, new)
     _say(f"{passed} transfers passed, none lost or doubled")
 
