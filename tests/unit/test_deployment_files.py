@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from runtime.settings import Settings
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
@@ -27,6 +28,28 @@ PASSWORDS = [
 ]
 KEYS = "PAYLOAD_KEYS"
 COMMAND_TIMEOUT_SECONDS = 60
+
+SET_BY_COMPOSE = {
+    "API_HOST": "every address of the container; what is published decides who reaches it",
+    "API_PORT": "of the container; API_PORTS are the machine's",
+    "DATABASE_URL": "ledger-db, as the service's role",
+    "TEMPORAL_ADDRESS": "the service temporal",
+    "TEMPORAL_METRICS_ADDRESS": "where deploy/observability/prometheus.yml looks",
+}
+OF_THE_WORKER_ALONE = {"WORKER_METRICS_PORT": "where deploy/observability/prometheus.yml looks"}
+LEFT_OUT = {
+    "DATABASE_SSL_MODE": "ledger-db has no TLS, on a network of its own",
+    "DATABASE_SSL_ROOT_CERTIFICATE": "the same",
+    "PAYLOAD_KEYS_FILE": "PAYLOAD_KEYS is required, and goes without it",
+    "RUN_WORKER_IN_API": "the fast path needs it",
+    "TEMPORAL_API_KEY": "of Temporal Cloud",
+    "TEMPORAL_TLS": "the service temporal has none, on a network of its own",
+    "TEMPORAL_TLS_CA": "the same",
+    "TEMPORAL_TLS_CERT": "the same",
+    "TEMPORAL_TLS_KEY": "the same",
+    "TEMPORAL_TLS_SERVER_NAME": "the same",
+}
+OF_REQUESTS = ("API_", "OIDC_", "CHECKPOINT_", "TEMPORAL_UI_")
 
 # ${NAME} with what may follow the name: `:-default`, `:?message`. $$ is a dollar of the shell's.
 VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\}")
@@ -217,12 +240,49 @@ def test_compose_registers_the_search_attributes_of_the_code() -> None:
     assert sorted(registered[1].split()) == sorted(SEARCH_ATTRIBUTE_NAMES)
 
 
-def test_compose_gives_the_service_only_settings_that_it_reads() -> None:
-    blocks = re.findall(r"app-environment\n((?: +[A-Z_]+: .+\n)+)", COMPOSE)
-    given = {name for block in blocks for name in re.findall(r"^ +(\w+):", block, re.MULTILINE)}
+def environment_of(service: str) -> dict[str, str]:
+    return dict(yaml.safe_load(COMPOSE)["services"][service]["environment"])
 
-    assert {"DATABASE_URL", "TEMPORAL_ADDRESS", "API_HOST"} <= given
-    assert given <= {name.upper() for name in Settings.model_fields}
+
+def forwarded_to(service: str) -> dict[str, re.Match[str]]:
+    """Find the settings that come from the variable of the same name in ``.env``."""
+    found = {name: VARIABLE.fullmatch(text) for name, text in environment_of(service).items()}
+    return {name: match for name, match in found.items() if match and match["name"] == name}
+
+
+def test_every_setting_is_forwarded_to_the_api_or_is_left_to_compose_for_a_reason() -> None:
+    given, forwarded = environment_of("api"), forwarded_to("api")
+
+    assert {name.upper() for name in Settings.model_fields} == {
+        *forwarded,
+        *SET_BY_COMPOSE,
+        *LEFT_OUT,
+        *OF_THE_WORKER_ALONE,
+    }
+    assert given.keys() == forwarded.keys() | SET_BY_COMPOSE.keys()
+
+
+def test_the_worker_gets_every_setting_but_those_of_requests() -> None:
+    of_requests = {name for name in forwarded_to("api") if name.startswith(OF_REQUESTS)}
+
+    assert forwarded_to("worker").keys() == forwarded_to("api").keys() - of_requests
+    others = environment_of("worker").keys() - forwarded_to("worker").keys()
+    assert others == (SET_BY_COMPOSE.keys() | OF_THE_WORKER_ALONE.keys()) - {"API_PORT"}
+
+
+def test_a_default_of_compose_is_the_services_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1/ledger")
+    own = Settings()
+    defaults = {name: match["text"] for name, match in forwarded_to("api").items()}
+    for name in defaults.keys() - {KEYS}:
+        monkeypatch.setenv(name, defaults[name])
+
+    given = Settings()
+
+    differing = {
+        name.upper() for name in Settings.model_fields if getattr(own, name) != getattr(given, name)
+    }
+    assert differing == {"TEMPORAL_NAMESPACE", "TEMPORAL_UI_URL"}
 
 
 def test_the_image_holds_every_package_of_the_wheel_and_no_secrets() -> None:
