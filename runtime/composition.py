@@ -31,7 +31,7 @@ from persistence.database import Database
 from runtime.checkpoint_keys import read_checkpoint_key
 from runtime.dependencies import look_at
 from runtime.issuer import open_issuer
-from runtime.metrics import count_outcome, serve_metrics
+from runtime.metrics import count_outcome, count_rows, serve_metrics
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
 from runtime.step_context import StepContext
@@ -118,7 +118,13 @@ class Services:
 def make_services(
     database: Database, publish: Callable[[Transfer], None] = lambda _transfer: None
 ) -> Services:
-    """Put the services together."""
+    """Put the services together.
+
+    Parameters
+    ----------
+    publish
+        Told of each transfer once a step of it is committed.
+    """
     idempotency = IdempotencyService()
     balances = BalanceService(database)
     ledger = LedgerService(database)
@@ -153,7 +159,7 @@ def make_services(
         standing_orders=StandingOrderService(database),
         standing_order_runs=StandingOrderRunService(database),
         batches=BatchService(database),
-        batch_posting=BatchPostingService(database),
+        batch_posting=BatchPostingService(database, count=count_rows),
         figures=FigureService(database),
         seals=SealService(database),
         proofs=LedgerProofService(database),

@@ -13,8 +13,10 @@ from prometheus_client import (
 )
 
 from domain.errors import ResolvedByOperator, WorkflowTerminated
+from domain.states import ProcessState
 from domain.transfers import Transfer
 from runtime.settings import Settings
+from services.chunk_decision import OutcomeCounts
 
 NO_CODE: Final = ""
 NOT_BY_RULES: Final = frozenset({ResolvedByOperator.code, WorkflowTerminated.code})
@@ -27,12 +29,12 @@ class MetricsPlaceTaken(Exception):
 
 _OUTCOMES: Final = Counter(
     "transfers_outcomes_total",
-    "Transfers that this process has seen to their end, apart from those of batches.",
+    "Transfers that this process has brought to their end.",
     ["type", "state", "code"],
 )
 _SECONDS: Final = Histogram(
     "transfers_duration_seconds",
-    "Time from a transfer's acceptance to its end.",
+    "Time from a transfer's acceptance to its end, apart from those of batches.",
     ["type"],
     buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 600, 3600, 86400),
 )
@@ -61,6 +63,19 @@ def count_outcome(transfer: Transfer) -> None:
             workflow_id=transfer.workflow_id,
             code=code,
         )
+
+
+def count_rows(counts: OutcomeCounts) -> None:
+    """Count the transfers of a chunk of a batch.
+
+    Notes
+    -----
+    Each is recorded with its end, and so has no time between the two. A chunk whose commit was not
+    answered is not counted, and is not posted again.
+    """
+    for (transfer_type, code), number in counts.items():
+        state = ProcessState.SUCCESS if code is None else ProcessState.FAILED
+        _OUTCOMES.labels(transfer_type, state, code or NO_CODE).inc(number)
 
 
 def serve_metrics(settings: Settings) -> None:

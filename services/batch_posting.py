@@ -22,7 +22,12 @@ from persistence.batch_statements import (
 )
 from persistence.database import Database
 from services.bounds import TransferBounds
-from services.chunk_decision import ChunkDecision, PreparedRow, row_of_transfer
+from services.chunk_decision import (
+    ChunkDecision,
+    OutcomeCounts,
+    PreparedRow,
+    row_of_transfer,
+)
 from services.chunk_preparation import Directory, prepare_rows
 from services.chunk_text import BlockText, ChunkText
 from services.idempotency import CREATE_TRANSFER
@@ -99,6 +104,8 @@ class BatchPostingService:
     ----------
     chunk_rows
         Rows that are posted in one transaction.
+    count
+        Told of the outcomes of a chunk once it is committed.
 
     Notes
     -----
@@ -107,9 +114,16 @@ class BatchPostingService:
     single transfers do, which may run beside it.
     """
 
-    def __init__(self, database: Database, *, chunk_rows: int = BATCH_CHUNK_ROWS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        chunk_rows: int = BATCH_CHUNK_ROWS,
+        count: Callable[[OutcomeCounts], None] = lambda _counts: None,
+    ) -> None:
         self._database = database
         self._chunk_rows = chunk_rows
+        self._count = count
 
     async def post(
         self,
@@ -198,19 +212,27 @@ class BatchPostingService:
     async def _post_chunk(
         self, batch: TransferBatch, chunk: _Chunk, lookahead: "_Lookahead"
     ) -> TransferBatch:
+        counts: OutcomeCounts = Counter()
         try:
-            async with self._database.batching() as statements:
-                locked = await self._lock(statements, batch.tenant_id, batch.id)
-                now = locked.batch
-                if now.is_final or now.position != chunk.after:
-                    return now
-                if now.cancel_requested_at is not None:
-                    return await self._cancel(statements, now, Failure.of(BatchCancelled()))
-                if not chunk.rows:
-                    return await self._settle_waiting(statements, now)
-                return await self._write(statements, locked, chunk, lookahead)
+            posted = await self._commit_chunk(batch, chunk, lookahead, counts)
         except _AtomicRefused as refused:
             return await self._reject(refused)
+        self._count(counts)
+        return posted
+
+    async def _commit_chunk(
+        self, batch: TransferBatch, chunk: _Chunk, lookahead: "_Lookahead", counts: OutcomeCounts
+    ) -> TransferBatch:
+        async with self._database.batching() as statements:
+            locked = await self._lock(statements, batch.tenant_id, batch.id)
+            now = locked.batch
+            if now.is_final or now.position != chunk.after:
+                return now
+            if now.cancel_requested_at is not None:
+                return await self._cancel(statements, now, Failure.of(BatchCancelled()))
+            if not chunk.rows:
+                return await self._settle_waiting(statements, now)
+            return await self._write(statements, locked, chunk, lookahead, counts)
 
     async def _write(
         self,
@@ -218,6 +240,7 @@ class BatchPostingService:
         locked: LockedBatch,
         chunk: _Chunk,
         lookahead: "_Lookahead",
+        counts: OutcomeCounts,
     ) -> TransferBatch:
         batch = locked.batch
         text = ChunkText(batch, locked.moment)
@@ -240,6 +263,7 @@ class BatchPostingService:
         await statements.set_balances(decision.changed_balances())
         await statements.bounds.use(batch.tenant_id, decision.bounds.counted_minor)
         await statements.settle_rows(batch.id, decision.outcomes)
+        counts.update(decision.counts)
         return await _advance(statements, batch, chunk.last, decision.outcomes)
 
     async def _begin(

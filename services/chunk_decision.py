@@ -1,5 +1,6 @@
 """The outcome of each row of a chunk, decided in the rows' order on locked balances."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,12 +17,15 @@ from domain.ids import AccountId, EntryId
 from domain.ledger import EntryDirection
 from domain.limits import BALANCE_DIGITS
 from domain.states import ProcessState
-from domain.transfers import Failure, Transfer, TransferOrder
+from domain.transfers import Failure, Transfer, TransferOrder, TransferType
 from persistence.batch_statements import RowOutcome
 from services.bounds import TransferBounds
 from services.identifiers import new_uuid
 
 _BALANCE_BOUND_MINOR = 10**BALANCE_DIGITS
+
+OutcomeCounts = Counter[tuple[TransferType, str | None]]
+"""Transfers that came to their end, by type and by the code of what failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class ChunkDecision:
         something else.
     bounds
         Approval rules and limits.
+    counts
+        Of the transfers that it records.
 
     Notes
     -----
@@ -96,6 +102,7 @@ class ChunkDecision:
     bounds: TransferBounds
     outcomes: list[RowOutcome] = field(default_factory=list)
     touched: set[AccountId] = field(default_factory=set)
+    counts: OutcomeCounts = field(default_factory=Counter)
     _transfers: list[DecidedTransfer] = field(default_factory=list)
     _entries: list[DecidedEntry] = field(default_factory=list)
 
@@ -130,6 +137,7 @@ class ChunkDecision:
         refusal = refusal_of(order, source, destination, self.bounds)
         failure = None if refusal is None else Failure.of(refusal)
         self._transfers.append(DecidedTransfer(order, failure))
+        self.counts[order.type, failure.code if failure else None] += 1
         if failure is not None:
             self.outcomes.append(RowOutcome(row.position, RowStatus.FAILED, failure, order.id))
             return

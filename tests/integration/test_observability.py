@@ -16,6 +16,7 @@ from runtime.local_errors import PartFailedError
 from runtime.ports import LOOPBACK, free_port
 from runtime.temporal import connect
 from tests.support.api import Client, Json, new_key
+from tests.support.batches import row, run_batch
 from tests.support.collector import Collector, Span, trace_collector
 from tests.support.postgres import PostgresServer
 from tests.support.served import locked_balance, served_api
@@ -40,13 +41,25 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-async def traced(postgres: PostgresServer, collector: Collector) -> AsyncIterator[Stack]:
+def worker_port() -> int:
+    """Where the worker of `traced` serves its metrics."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+async def traced(
+    postgres: PostgresServer, collector: Collector, worker_port: int
+) -> AsyncIterator[Stack]:
     """An API and a worker on servers of their own: no other worker takes their steps."""
     async with (
         postgres.database() as url,
         temporal_server() as temporal,
         running_stack(
-            url, temporal, service_url=postgres.as_service(url), OTLP_ENDPOINT=collector.url
+            url,
+            temporal,
+            service_url=postgres.as_service(url),
+            OTLP_ENDPOINT=collector.url,
+            WORKER_METRICS_PORT=str(worker_port),
         ) as stack,
     ):
         yield stack
@@ -152,10 +165,10 @@ async def test_captures_and_batches_are_in_the_traces_of_their_requests(
     await collector.has(
         capture, ["POST /v1/transfers/{transfer}/capture", "StartWorkflowUpdate:capture"]
     )
-    row = {"idempotency_key": new_key(), "currency": "EUR", **sides}
+    asked = row(**sides)
     headers = {"Idempotency-Key": new_key(), **traceparent(batch)}
     made = await client.call(
-        "POST", "/transfer-batches", json={"transfers": [row]}, headers=headers
+        "POST", "/transfer-batches", json={"transfers": [asked]}, headers=headers
     )
     assert made.status_code in {201, 202}, made.text
     await collector.has(batch, ["POST /v1/transfer-batches", "RunWorkflow:TransferBatchWorkflow"])
@@ -248,6 +261,17 @@ async def test_without_a_collector_nothing_waits(stack: Stack, services: Service
         assert (await client.deposit(account["id"], 500))["state"] == "SUCCESS"
 
 
+async def scraped(url: str) -> dict[tuple[str, str], float]:
+    """Read the metrics of a process by their names and the values of their labels."""
+    async with httpx.AsyncClient(trust_env=False) as prometheus:
+        text = (await prometheus.get(f"{url}/metrics")).text
+    return {
+        (sample.name, ",".join(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
 async def test_metrics_tell_what_is_under_way_and_what_has_become_of_it(
     stack: Stack, services: Services
 ) -> None:
@@ -264,33 +288,42 @@ async def test_metrics_tell_what_is_under_way_and_what_has_become_of_it(
         refused = await client.post_transfer(key=new_key(), amount=10_000, **sides)
         assert refused.status_code == 422
 
-        async with httpx.AsyncClient(trust_env=False) as prometheus:
+        async def has_settled() -> bool:
+            found = await scraped(served.url)
+            return found.get(("transfers_held_minor_units", "EUR"), 0) >= 200
 
-            async def read(url: str) -> dict[tuple[str, str], float]:
-                text = (await prometheus.get(url)).text
-                return {
-                    (
-                        sample.name,
-                        ",".join(value for _, value in sorted(sample.labels.items())),
-                    ): sample.value
-                    for family in text_string_to_metric_families(text)
-                    for sample in family.samples
-                }
-
-            async def has_settled() -> bool:
-                found = await read(f"{served.url}/metrics")
-                return found.get(("transfers_held_minor_units", "EUR"), 0) >= 200
-
-            await until(has_settled)
-            found = await read(f"{served.url}/metrics")
-            assert found["transfers_outcomes_total", ",SUCCESS,DEPOSIT"] == 1
-            assert found["transfers_outcomes_total", "insufficient_funds,FAILED,INTERNAL"] == 1
-            assert found["transfers_processing", "RESERVED"] >= 1
-            assert found["transfers_open_holds", "EUR"] >= 1
-            assert found["transfers_duration_seconds_count", "DEPOSIT"] == 1
-            ofsdk = await read(f"http://{sdk}/metrics")
-            assert any(name.startswith("temporal_") for name, _ in ofsdk)
+        await until(has_settled)
+        found = await scraped(served.url)
+        assert found["transfers_outcomes_total", ",SUCCESS,DEPOSIT"] == 1
+        assert found["transfers_outcomes_total", "insufficient_funds,FAILED,INTERNAL"] == 1
+        assert found["transfers_processing", "RESERVED"] >= 1
+        assert found["transfers_open_holds", "EUR"] >= 1
+        assert found["transfers_duration_seconds_count", "DEPOSIT"] == 1
+        assert any(name.startswith("temporal_") for name, _ in await scraped(f"http://{sdk}"))
         await client.operate(held, "cancel")
+
+
+async def test_transfers_of_a_batch_are_counted_by_the_process_that_posted_them(
+    traced: Stack, client: Client, worker_port: int
+) -> None:
+    account = await client.account(balance=500)
+    amounts = {"ext:nobody": [1], account["id"]: [200, 300, 1]}
+    rows = [
+        row(amount, type="WITHDRAWAL", source=source)
+        for source, each in amounts.items()
+        for amount in each
+    ]
+    batch = await run_batch(client, rows)
+    assert [batch["counts"][name] for name in ("succeeded", "failed", "rejected")] == [2, 1, 1]
+
+    processes = [await scraped(url) for url in (traced.api_url, f"http://{LOOPBACK}:{worker_port}")]
+
+    def counted(labels: str) -> float:
+        name = "transfers_outcomes_total"
+        return sum(found.get((name, labels), 0) for found in processes)
+
+    assert counted(",SUCCESS,WITHDRAWAL") == 2
+    assert counted("insufficient_funds,FAILED,WITHDRAWAL") == 1
 
 
 async def test_processes_of_one_api_serve_the_sdks_metrics_each_and_their_own_as_one(
