@@ -1,7 +1,7 @@
 """Who looks at the console, what they may do, and the forms that they send."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -55,6 +55,11 @@ class Visitor:
     def tenant_id(self) -> TenantId:
         """The tenant whose pages are shown."""
         return self.session.viewed.id
+
+    @property
+    def at_home(self) -> Principal:
+        """The visitor in the tenant of the key, wherever it looks."""
+        return replace(self.principal, tenant_id=self.session.key.tenant_id)
 
     @property
     def form_token(self) -> str:

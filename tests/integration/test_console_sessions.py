@@ -1,6 +1,7 @@
 """Logins of the console: who gets in, how long it lasts, and what forms must carry."""
 
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -10,8 +11,10 @@ from runtime.composition import Services
 from runtime.ports import LOOPBACK
 from tests.support.api import Client
 from tests.support.console import ConsoleClient, console_of
+from tests.support.payloads import new_payload_key
 from tests.support.served import served_api
 from tests.support.stack import Stack
+from tests.support.tenants import TenantMaker
 
 LIVE = {"X-Console-Live": "1"}
 
@@ -91,18 +94,33 @@ async def test_over_https_the_cookie_is_bound_to_it(stack: Stack, services: Serv
         [cookie] = response.headers.get_list("set-cookie")
         assert cookie.startswith("__Host-console_login=")
         assert "secure" in cookie.lower()
+        assert response.headers["strict-transport-security"] == "max-age=31536000"
 
 
-async def test_an_address_whose_logins_fail_too_often_is_kept_waiting(
+async def test_an_address_whose_logins_fail_too_often_is_kept_waiting_at_every_door(
     stack: Stack, services: Services
 ) -> None:
+    environment = {
+        "API_FAILED_LOGINS_PER_MINUTE": "3",
+        "PAYLOAD_KEYS": new_payload_key("k1"),
+        # The run's other workers have no such key.
+        "RUN_WORKER_IN_API": "false",
+    }
     async with (
-        served_api(stack, services.access, API_FAILED_LOGINS_PER_MINUTE="2") as served,
+        served_api(stack, services.access, **environment) as served,
         ConsoleClient(served.url) as console,
     ):
-        answers = [await console.log_in(f"trf_wrong{number}") for number in range(4)]
-        assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
-        assert "<form" in answers[-1].text
+
+        async def statuses(wrong: str) -> list[int]:
+            codec = await console.http.post(f"{served.url}/codec/login", data={"key": wrong})
+            answer = await console.log_in(wrong)
+            assert "<form" in answer.text
+            key = {"Authorization": f"Bearer {wrong}"}
+            api = await console.http.get(f"{served.url}/v1/users", headers=key)
+            return [codec.status_code, answer.status_code, api.status_code]
+
+        assert await statuses("trf_wrong1") == [401, 401, 401]
+        assert await statuses("trf_wrong2") == [429, 429, 429]
 
 
 async def test_only_a_hash_of_the_sessions_token_is_stored(
@@ -175,6 +193,27 @@ async def test_a_logout_ends_the_session_and_not_only_the_cookie(
     async with ConsoleClient(tenant.api_url) as other:
         other.http.cookies.set("console_session", token)
         assert (await other.http.get("/overview")).status_code == 303
+
+
+async def test_logins_looks_at_other_tenants_and_logouts_stand_in_the_log(
+    tenant: Client, make_tenant: TenantMaker
+) -> None:
+    other = await make_tenant()
+    async with console_of(tenant) as console:
+        await console.send("/tenant", tenant=str(other.tenant_id))
+        await console.send("/tenant", tenant=str(UUID(int=0)))
+        await console.send("/logout")
+    key = str(tenant.record.id)
+    found = (await tenant.get("/audit-log", subject_id=key, actor=key))["data"][::-1]
+    assert [(record["action"], record["tenant_id"]) for record in found] == [
+        ("console_session.begin", str(tenant.tenant_id)),
+        ("console_session.view", str(other.tenant_id)),
+        ("console_session.end", str(tenant.tenant_id)),
+    ]
+    for record in found:
+        assert record["subject_type"] == "api_key"
+        assert record["actor"]["source_address"] == "127.0.0.1"
+        assert record["request_id"]
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64, "\N{SNOWMAN}"])

@@ -154,7 +154,7 @@ async def return_from_issuer(request: Request, context: Context) -> Response:
 @router.post("/logout")
 async def log_out(request: Request, context: Context, visitor: Anybody, _form: Form) -> Response:
     """End the session."""
-    await context.console.sessions.end(visitor.token, visitor.principal)
+    await context.console.sessions.end(visitor.token, visitor.at_home)
     response = go(f"{PREFIX}/login")
     drop_cookie(request, response, SESSION)
     return response
