@@ -8,7 +8,9 @@ import pytest
 from tests.support.api import Client, Json, new_key
 from tests.support.approvals import Desk
 from tests.support.batches import finished, post_batch, row
+from tests.support.stack import Stack
 from tests.support.standing_orders import change, make_order
+from tests.support.stuck import broken_posting
 from tests.support.tenants import TenantMaker
 
 LATER = (datetime.now(UTC) + timedelta(days=20)).isoformat()
@@ -138,3 +140,20 @@ async def test_batches(desk: Desk) -> None:
     assert await told_of(client, batch["id"]) == [("transfer_batch.create", None)]
     (record,) = await records_of(client, batch["id"])
     assert record["details"] == {"rows": 3}
+
+
+async def test_a_batch_that_is_cancelled_on_its_way(desk: Desk, stack: Stack) -> None:
+    client = desk.maker
+    rows = [row(destination=desk.source["id"], type="DEPOSIT") for _ in range(3)]
+    async with broken_posting(stack.database_url, desk.source):
+        batch = (await post_batch(client, rows, prefer=None)).json()
+        path = f"/transfer-batches/{batch['id']}/cancel"
+        for reason in ("wrong file", "wrong file, again"):
+            cancelled = await client.call("POST", path, json={"reason": reason})
+            assert cancelled.status_code == 202, cancelled.text
+        done = await finished(client, batch["id"])
+    assert (done["stage"], done["counts"]["cancelled"]) == ("CANCELLED", 3)
+    assert await told_of(client, batch["id"]) == [
+        ("transfer_batch.create", None),
+        ("transfer_batch.cancel", "wrong file"),
+    ]

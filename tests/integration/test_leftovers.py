@@ -1,21 +1,27 @@
 """Workflows that outlive their transfer are ended, and what disagrees is reported."""
 
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 from temporalio.client import Client as TemporalClient
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from domain.errors import WorkflowTerminated
+from activities.batches import BatchActivities
+from domain.errors import BatchCancelled, WorkflowTerminated
 from domain.states import ProcessState, TransferStage
 from domain.transfers import CaptureMode, Failure, Transfer
 from persistence.tenancy import EVERY_TENANT
 from runtime.composition import Services
 from services.idle_workflows import WORKFLOWS, IdleWorkflowService
+from tests.replay.record_batches import stage
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
 from tests.support.workers import RunningWorker, WorkerFactory
+from workflows.batch_gateway import BatchGateway
 from workflows.cancelling import WorkflowCanceller
+from workflows.transfer_batch import TransferBatchWorkflow
 
 
 class Rest:
@@ -45,12 +51,12 @@ class Rest:
             self.services.transactions,
             closed_status=gateway.closed_status,
             open_workflow_ids=self._own_open,
-            open_batch_workflow_ids=gateway.open_batch_workflow_ids,
+            open_batch_workflow_ids=self._own_open_batches,
             cancel=WorkflowCanceller(self.client).cancel,
         )
 
-    async def closed_status(self) -> str | None:
-        return await self.running.gateway.closed_status(self.wallets.workflow_id)
+    async def closed_status(self, workflow_id: str | None = None) -> str | None:
+        return await self.running.gateway.closed_status(workflow_id or self.wallets.workflow_id)
 
     async def violations(self) -> list[str]:
         status = await self.services.proofs.status()
@@ -64,6 +70,17 @@ class Rest:
         async for workflow_id in self.running.gateway.open_workflow_ids():
             if workflow_id == self.wallets.workflow_id:
                 yield workflow_id
+
+    async def _own_open_batches(self) -> AsyncIterator[str]:
+        async for workflow_id in self.running.gateway.open_batch_workflow_ids():
+            if workflow_id.startswith(f"batch/{self.wallets.tenant_id}/"):
+                yield workflow_id
+
+    async def until_batch_is_listed(self) -> None:
+        async def is_listed() -> bool:
+            return [found async for found in self._own_open_batches()] != []
+
+        await until(is_listed)
 
     async def _is_listed(self) -> bool:
         return [found async for found in self._own_open()] != []
@@ -124,6 +141,47 @@ async def test_a_workflow_whose_transfer_rests_is_left_alone(
     assert (report.examined, report.asked, report.violations) == (1, 0, ())
     assert await rest.closed_status() is None
     assert await rest.look().end_idle() is None
+
+
+async def test_a_workflow_whose_batch_is_final_is_asked_to_end_and_ends(
+    rest: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = f"test-{secrets.token_hex(6)}"
+    batch = await stage(rest.services, rest.wallets)
+    await BatchGateway(rest.client, task_queue=queue).start(batch)
+    await rest.until_batch_is_listed()
+    monkeypatch.setattr("services.idle_workflows.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("services.idle_workflows.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("services.idle_workflows.STUCK_SECONDS", 0.0)
+    under_way = await rest.look().end_idle()
+    assert under_way is not None
+    assert (under_way.examined, under_way.asked) == (1, 0)
+
+    posting = rest.services.batch_posting
+    await posting.stop(batch.tenant_id, batch.id, Failure.of(BatchCancelled()))
+    report = await rest.look().end_idle()
+
+    assert report is not None
+    assert (report.examined, report.asked) == (1, 1)
+    said = f"batch {batch.id} is FAILED, and its workflow still runs"
+    assert await rest.violations() == [said]
+    steps = BatchActivities(posting)
+    async with Worker(
+        rest.client,
+        task_queue=queue,
+        workflows=[TransferBatchWorkflow],
+        activities=[steps.post_batch_chunks, steps.stop_batch],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+
+        async def has_ended() -> bool:
+            return await rest.closed_status(batch.workflow_id) is not None
+
+        await until(has_ended)
+    assert await rest.wallets.amounts() == (0, 0, 0)
+    for _ in range(2):
+        await rest.look().end_idle()
+    assert await rest.violations() == []
 
 
 async def test_a_transfer_that_stays_without_a_workflow_is_reported(

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from domain.access import Scope
 from runtime.composition import Services, open_services
@@ -19,6 +18,7 @@ from tests.support.api import Client, Json, new_key
 from tests.support.batches import row, run_batch
 from tests.support.collector import Collector, Span, trace_collector
 from tests.support.postgres import PostgresServer
+from tests.support.scraping import scraped
 from tests.support.served import locked_balance, served_api
 from tests.support.stack import Stack, running_stack
 from tests.support.temporal import temporal_server
@@ -259,17 +259,6 @@ async def test_without_a_collector_nothing_waits(stack: Stack, services: Service
     ):
         account = await client.account()
         assert (await client.deposit(account["id"], 500))["state"] == "SUCCESS"
-
-
-async def scraped(url: str) -> dict[tuple[str, str], float]:
-    """Read the metrics of a process by their names and the values of their labels."""
-    async with httpx.AsyncClient(trust_env=False) as prometheus:
-        text = (await prometheus.get(f"{url}/metrics")).text
-    return {
-        (sample.name, ",".join(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 async def test_metrics_tell_what_is_under_way_and_what_has_become_of_it(

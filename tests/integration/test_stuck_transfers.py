@@ -10,6 +10,7 @@ from tests.support.api import Client, Json, new_key, problem_of
 from tests.support.batches import post_batch
 from tests.support.proof import require_clean_ledger
 from tests.support.rows import rows_of_tenant
+from tests.support.scraping import scraped
 from tests.support.stack import Stack
 from tests.support.stuck import (
     FAILURE,
@@ -62,6 +63,13 @@ async def test_what_fails_again_and_again_is_listed_in_words_and_goes_on_when_it
     assert FAILURE in item["last_error"]
     assert item["attempts"] >= 5
     assert item["actions"] == ["retry", "pause", "cancel", "resolve"]
+
+    async def is_counted() -> bool:
+        found = await scraped(stack.api_url)
+        return found.get(("transfers_stuck", "activity_failing,TRANSFER"), 0) >= 1
+
+    # A search follows a scrape, and the one before may have been a moment ago.
+    await until(is_counted, timeout_seconds=PATIENCE_SECONDS)
     await done(tenant, found["id"], "retry")
     assert (await seen(tenant, found["id"]))["attempts"] < item["attempts"]
     await posting.mend()
@@ -92,6 +100,34 @@ async def test_what_is_paused_is_not_tried_until_it_is_resumed(
 
     await until_state(tenant, found["id"], "SUCCESS")
     assert (await act(tenant, found["id"], "resume")).json()["outcome"] == "nothing_to_do"
+    log = (await tenant.get("/audit-log", subject_id=found["id"]))["data"][::-1]
+    assert [(row["action"], row["reason"]) for row in log] == [
+        ("operations.pause", REASON),
+        ("operations.resume", REASON),
+    ]
+    await require_clean_ledger(stack)
+
+
+async def test_its_own_client_cancels_what_cannot_post_and_gets_its_money_back(
+    stack: Stack, tenant: Client, accounts: tuple[Json, Json], posting: BrokenPosting
+) -> None:
+    found = await stuck_transfer(tenant, accounts)
+    assert await tenant.balance(accounts[0]) == (1_000, AMOUNT)
+    assert found["actions"], "it is between its reserve and its posting"
+    key = new_key()
+
+    cancelled, again = [
+        await tenant.operate(found, "cancel", key=key, reason=REASON) for _ in range(2)
+    ]
+
+    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "FAILED")
+    assert cancelled.json()["failure"] == {"code": "cancelled", "message": REASON}
+    assert (again.status_code, again.json()) == (200, cancelled.json())
+    assert await tenant.balance(accounts[0]) == (1_000, 0)
+    problem_of(await tenant.operate(found, "cancel"), 409, "already_failed")
+    await posting.mend()
+    assert await until_closed(tenant, found["id"]) == "COMPLETED"
+    assert (await tenant.get(f"/transfers/{found['id']}/entries"))["data"] == []
     await require_clean_ledger(stack)
 
 

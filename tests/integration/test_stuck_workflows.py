@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from contextlib import AbstractAsyncContextManager
 
+import psycopg
 import pytest
 from temporalio import workflow
 from temporalio.client import Client as TemporalClient
@@ -12,12 +13,14 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.contracts import TransferInput, TransferProgress, TransferSteps
 from activities.transfers import TransferActivities
 from domain.access import Scope
+from domain.limits import OVERDUE_SECONDS
 from domain.states import ProcessState, TransferStage
 from runtime.composition import Services
 from tests.support.api import Client
 from tests.support.proof import require_clean_ledger
+from tests.support.scraping import scraped
 from tests.support.stack import Stack
-from tests.support.stuck import act, done, listed, seen, until_stuck
+from tests.support.stuck import REASON, act, done, listed, seen, until_stuck
 from tests.support.tenants import TenantMaker
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
@@ -34,7 +37,9 @@ async def wallets(services: Services) -> Wallets:
 
 @pytest.fixture
 async def operator(make_tenant: TenantMaker) -> Client:
-    return await make_tenant(scopes=[Scope.OPERATIONS_READ, Scope.OPERATIONS_WRITE])
+    return await make_tenant(
+        scopes=[Scope.AUDIT_READ, Scope.OPERATIONS_READ, Scope.OPERATIONS_WRITE]
+    )
 
 
 async def promised(worker: RunningWorker, wallets: Wallets) -> str:
@@ -90,6 +95,8 @@ async def test_a_terminated_transfer_is_restarted_and_moves_the_money_once(
     results = await asyncio.gather(*(act(operator, transfer_id, "restart") for _ in range(times)))
 
     assert {result.status_code for result in results} == {200}
+    log = (await operator.get("/audit-log", subject_id=transfer_id))["data"]
+    assert {(row["action"], row["reason"]) for row in log} == {("operations.restart", REASON)}
     assert await until_ended(wallets) is ProcessState.SUCCESS
     assert await wallets.amounts() == (-100, 0, 100)
     await require_clean_ledger(stack)
@@ -252,6 +259,47 @@ async def test_what_no_worker_takes_up_is_listed_though_the_database_has_no_reco
 
     assert await until_ended(wallets) is ProcessState.FAILED
     assert await wallets.amounts() == (0, 0, 0)
+
+
+async def let_it_be_older(database_url: str, transfer_id: str, seconds: int) -> None:
+    """Let the last change of a transfer be longer ago than it is."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute(
+            "UPDATE transfers SET updated_at = updated_at - make_interval(secs => %s)"
+            " WHERE id = %s",
+            (seconds, transfer_id),
+        )
+
+
+async def test_what_takes_too_long_is_overdue_though_temporal_shows_nothing(
+    worker: WorkerFactory, services: Services, wallets: Wallets, operator: Client, stack: Stack
+) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        reached.set()
+        await go_on.wait()
+
+    running = await worker(InjectedSteps(services, before={"post_entries": wait}))
+    transfer_id = await promised(running, wallets)
+    await reached.wait()
+    assert (await seen(operator, transfer_id))["cause"] is None
+    await let_it_be_older(stack.database_url, transfer_id, OVERDUE_SECONDS + 1)
+
+    found = await until_stuck(operator, transfer_id, "overdue")
+
+    assert found["explanation"].startswith("It is RESERVED for longer than the 30 s")
+    assert "resolve" in found["actions"]
+    (item,) = await listed(operator, wallets.tenant_id, cause="overdue")
+    assert (item["id"], item["held_amount"]) == (transfer_id, 100)
+
+    async def is_counted() -> bool:
+        return (await scraped(stack.api_url))["transfers_overdue", "RESERVED"] >= 1
+
+    await until(is_counted)
+    go_on.set()
+    assert await until_ended(wallets) is ProcessState.SUCCESS
+    await require_clean_ledger(stack)
 
 
 async def test_a_workflow_left_open_behind_its_transfer_is_listed_and_closed(
