@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+from uuid import UUID
 
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -12,17 +13,19 @@ from activities.orders import input_of, operation_input_of
 from domain.audit import Actor
 from domain.errors import (
     AlreadyFailed,
+    BatchCancelled,
     DomainError,
     OperationConflict,
     ServiceUnavailable,
     TemporalUnavailable,
 )
-from domain.ids import ApiKeyId, TransferId
+from domain.ids import ApiKeyId, BatchId, TransferId
 from domain.limits import OPERATOR_ACTION_TRANSFERS_MAXIMUM, OPERATOR_ACTIONS_AT_ONCE
 from domain.operator_actions import ActionOutcome, ActionPlan, ActionResult, plan_of
-from domain.stuck import Judgement, OperatorAction, StuckCause, WorkflowSight
-from domain.transfers import Transfer
+from domain.stuck import Judgement, OperatorAction, StuckCause, StuckKind, WorkflowSight
+from domain.transfers import Failure, Transfer
 from persistence.stuck import StuckFilter, StuckOrder
+from services.batch_posting import BatchPostingService
 from services.operations import OperationService
 from services.operator_actions import OperatorActionService, cancel_order, order_again
 from services.stuck import StuckService
@@ -40,6 +43,8 @@ class ActionRequest:
 
     Parameters
     ----------
+    kind
+        What it is to be done with; ``None`` for whatever has the id.
     is_preview
         Tell what would happen, and change nothing.
     """
@@ -48,6 +53,7 @@ class ActionRequest:
     reason: str
     actor: Actor
     requested_by: ApiKeyId
+    kind: StuckKind | None = None
     is_preview: bool = False
 
 
@@ -64,8 +70,8 @@ class OperatorDesk:
     -----
     An action is judged by what database and Temporal say now. Its audit row is committed before
     anything is done, for Temporal forgets the reason. Every effect on money is a step of the
-    saga, decided under the transfer's lock, so that an action may be repeated, may run beside the
-    workflow and beside another action, and never moves money twice.
+    saga, decided under the lock of the transfer or batch, so that an action may be repeated, may
+    run beside the workflow and beside another action, and never moves money twice.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class OperatorDesk:
         actions: OperatorActionService,
         transactions: TransactionService,
         operations: OperationService,
+        batch_posting: BatchPostingService,
         gateway: TransferGateway,
         control: OperationsGateway,
     ) -> None:
@@ -82,6 +89,7 @@ class OperatorDesk:
         self._actions = actions
         self._transactions = transactions
         self._operations = operations
+        self._batch_posting = batch_posting
         self._gateway = gateway
         self._control = control
         self._effects: Final[Mapping[OperatorAction, Effect]] = {
@@ -93,42 +101,47 @@ class OperatorDesk:
             OperatorAction.RESTART: self._restart,
         }
 
-    async def act(self, transfer_id: TransferId, request: ActionRequest) -> ActionResult:
-        """Do one thing with one transfer, or tell what it would do.
+    async def act(self, item_id: UUID, request: ActionRequest) -> ActionResult:
+        """Do one thing with a transfer or batch, or an order's run, or tell what it would do.
+
+        Parameters
+        ----------
+        item_id
+            Of a standing order, its oldest run that is under way is meant.
 
         Raises
         ------
         TransferNotFound
-            No tenant has such a transfer.
+            No tenant has such a thing.
         DatabaseUnavailable, TemporalUnavailable
             Whether it was done is not known; the same action may be sent again.
         """
-        found = await self._stuck.find(transfer_id)
+        found = await self._stuck.find(item_id, request.kind)
         plan = plan_of(found, request.action)
         if plan.outcome is ActionOutcome.WOULD_BE_DONE and not request.is_preview:
             await self._actions.record(found, request.action, request.reason, request.actor)
             plan = await self._done(found, request)
-        return ActionResult(transfer_id, request.action, plan, found)
+        return ActionResult(item_id, request.action, plan, found)
 
     async def act_on_all(
-        self, transfer_ids: Sequence[TransferId], request: ActionRequest
+        self, item_ids: Sequence[UUID], request: ActionRequest
     ) -> list[ActionResult]:
-        """Do one thing with several transfers, some at a time; none keeps another from it."""
+        """Do one thing with several, some at a time; none keeps another from it."""
         turns = asyncio.Semaphore(OPERATOR_ACTIONS_AT_ONCE)
 
-        async def one(transfer_id: TransferId) -> ActionResult:
+        async def one(item_id: UUID) -> ActionResult:
             async with turns:
                 try:
-                    return await self.act(transfer_id, request)
+                    return await self.act(item_id, request)
                 except DomainError as error:
-                    return ActionResult(transfer_id, request.action, _plan_of_error(error))
+                    return ActionResult(item_id, request.action, _plan_of_error(error))
 
-        return await asyncio.gather(*(one(each) for each in dict.fromkeys(transfer_ids)))
+        return await asyncio.gather(*(one(each) for each in dict.fromkeys(item_ids)))
 
     async def selection(
         self, wanted: StuckFilter, cause: StuckCause | None
-    ) -> tuple[list[TransferId], bool]:
-        """Choose the transfers that are stuck, oldest first, and tell whether there are more."""
+    ) -> tuple[list[UUID], bool]:
+        """Choose of what is stuck, oldest first, and tell whether there are more."""
         page = await self._stuck.page(
             wanted,
             StuckOrder.AGE,
@@ -136,8 +149,7 @@ class OperatorDesk:
             after=None,
             limit=OPERATOR_ACTION_TRANSFERS_MAXIMUM,
         )
-        ids = [TransferId(item.candidate.id) for item in page.items]
-        return ids, page.next_position is not None
+        return [item.candidate.id for item in page.items], page.next_position is not None
 
     async def _done(self, found: Judgement, request: ActionRequest) -> ActionPlan:
         try:
@@ -162,6 +174,8 @@ class OperatorDesk:
     async def _cancel(self, found: Judgement, request: ActionRequest) -> ActionPlan:
         """Let the workflow cancel it; where that does not answer, let the database."""
         candidate, sight = found.candidate, _sight(found)
+        if candidate.kind is StuckKind.BATCH:
+            return await self._stop_batch(found, request.reason)
         if not candidate.is_recorded:
             await self._control.request_cancel(sight, request.reason)
             return ActionPlan(
@@ -180,15 +194,29 @@ class OperatorDesk:
         await (self._let_end if is_done else self._close)(sight.workflow_id, request.reason)
         return _ended(transfer)
 
+    async def _stop_batch(self, found: Judgement, reason: str) -> ActionPlan:
+        """Stop a batch in the database, as its workflow does; that then finds it at its end."""
+        candidate = found.candidate
+        batch = await self._batch_posting.stop(
+            candidate.tenant_id, BatchId(candidate.id), Failure.of(BatchCancelled())
+        )
+        end = self._close if found.cause in _UNANSWERING else self._let_end
+        await end(candidate.workflow_id, reason)
+        counts = batch.counts
+        return ActionPlan(
+            ActionOutcome.DONE,
+            f"It is {batch.stage}: rows posted {counts.succeeded}, cancelled {counts.cancelled}.",
+        )
+
     async def _let_end(self, workflow_id: str, reason: str) -> None:
-        """Wake what the workflow still waits for, so that it sees that its transfer has ended."""
+        """Wake what the workflow still waits for, so that it sees that its work has ended."""
         sight = await self._control.look(workflow_id)
         if sight.is_open:
             await self._control.resume(sight, reason)
             await self._control.retry(sight)
 
     async def _close(self, workflow_id: str, reason: str) -> None:
-        """End the workflow of a transfer that has its outcome, whichever run of it is open."""
+        """End the workflow of what has its outcome, whichever run of it is open."""
         sight = await self._control.look(workflow_id)
         if sight.is_open:
             await self._control.terminate(sight, reason)

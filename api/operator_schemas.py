@@ -18,7 +18,7 @@ from persistence.stuck import StuckFilter
 
 
 class ActionBody(RequestBody):
-    """Why an operator does something with a transfer."""
+    """Why an operator does something."""
 
     reason: Note
     preview: StrictBool = Field(
@@ -27,8 +27,9 @@ class ActionBody(RequestBody):
 
 
 class SelectionBody(RequestBody):
-    """Which of the transfers that are stuck; what is left out does not restrict."""
+    """Which of what is stuck; of the fields, what is left out does not restrict, but for kind."""
 
+    kind: StuckKind = StuckKind.TRANSFER
     tenant: UUID | None = None
     cause: StuckCause | None = None
     currency: CurrencyCode | None = None
@@ -37,25 +38,33 @@ class SelectionBody(RequestBody):
         """Say it in the words of the search."""
         return StuckFilter(
             tenant_id=None if self.tenant is None else TenantId(self.tenant),
-            kind=StuckKind.TRANSFER,
+            kind=self.kind,
             currency=self.currency,
         )
 
 
 class BulkActionBody(ActionBody):
-    """One thing to be done with several transfers: those named, or those that are stuck."""
+    """One thing to be done with several: those that are named, or those that are stuck."""
 
     action: OperatorAction
-    transfer_ids: (
-        Annotated[list[UUID], Field(min_length=1, max_length=OPERATOR_ACTION_TRANSFERS_MAXIMUM)]
+    ids: (
+        Annotated[
+            list[UUID],
+            Field(
+                min_length=1,
+                max_length=OPERATOR_ACTION_TRANSFERS_MAXIMUM,
+                description="Of transfers, batches, and standing orders: of an order, its oldest "
+                "run that is under way is meant.",
+            ),
+        ]
         | None
     ) = None
     stuck: SelectionBody | None = None
 
     @model_validator(mode="after")
     def _is_one_selection(self) -> "BulkActionBody":
-        if (self.transfer_ids is None) == (self.stuck is None):
-            raise PydanticCustomError("missing", "give either transfer_ids or stuck")
+        if (self.ids is None) == (self.stuck is None):
+            raise PydanticCustomError("missing", "give either ids or stuck")
         return self
 
 
@@ -126,9 +135,10 @@ class StuckListView(ListView[StuckView]):
 
 
 class ActionView(BaseModel):
-    """What became of an action on one transfer."""
+    """What became of an action on a transfer, a batch, or a run of a standing order."""
 
-    transfer_id: UUID
+    kind: StuckKind | None = Field(description="null where nothing has the id")
+    id: UUID = Field(description="Of the transfer, the batch, or the standing order.")
     tenant_id: UUID | None
     action: OperatorAction
     outcome: ActionOutcome
@@ -142,7 +152,8 @@ class ActionView(BaseModel):
         """Show a result."""
         found = result.found
         return ActionView(
-            transfer_id=result.transfer_id,
+            kind=result.kind,
+            id=result.id,
             tenant_id=result.tenant_id,
             action=result.action,
             outcome=result.plan.outcome,
@@ -154,7 +165,7 @@ class ActionView(BaseModel):
 
 
 class BulkActionView(BaseModel):
-    """What became of an action on several transfers."""
+    """What became of an action on several things."""
 
     preview: bool
     data: list[ActionView]

@@ -1,22 +1,24 @@
 """``transfers stuck`` and ``transfers operate``: what is stuck, and what is done about it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias
+from urllib.parse import quote
 
 import typer
 
 from cli.calls import OperatorCall, OperatorListing
 from cli.console import messages, print_json, print_line, print_table
-from cli.documents import amount_text
 from cli.failures import CommandFailed
 from cli.groups import Commands
+from cli.stuck_documents import show_one, show_stuck
 from domain.operator_actions import ActionOutcome
 from domain.stuck import OperatorAction, StuckCause, StuckKind
-from runtime.api_client import Answer, Document, RetryPolicy
+from runtime.api_client import Document, RetryPolicy
 
 app = Commands(
     no_args_is_help=True,
-    help="Move on transfers that are stuck, of any tenant; needs operations:write.",
+    help="Look at what is stuck, of any tenant, and move it on; needs operations:write.",
 )
 
 ACTION_RETRIES: Final = RetryPolicy(max_seconds=10.0)
@@ -26,22 +28,64 @@ _EXIT_REFUSED: Final = 1
 _WRONG: Final = frozenset({ActionOutcome.REFUSED, ActionOutcome.FAILED})
 
 Ids: TypeAlias = Annotated[
-    list[str] | None, typer.Argument(metavar="TRANSFER_ID...", help="Transfers to act on.")
+    list[str] | None,
+    typer.Argument(
+        metavar="ID...",
+        help="Transfers or batches to act on, or standing orders, whose oldest run is meant.",
+    ),
 ]
 Why: TypeAlias = Annotated[str, typer.Option(help="Why; it stands in the audit log.")]
 Preview: TypeAlias = Annotated[
     bool, typer.Option("--preview", help="Tell what would happen, and change nothing.")
 ]
-AllStuck: TypeAlias = Annotated[
-    bool,
-    typer.Option("--stuck", help="Instead of ids: all transfers that are stuck (100 at most)."),
-]
 OfTenant: TypeAlias = Annotated[
     str | None, typer.Option("--tenant", help="Only of the tenant with this id.")
 ]
 OfCause: TypeAlias = Annotated[
-    StuckCause | None, typer.Option("--cause", help="Only those that are stuck for this cause.")
+    StuckCause | None, typer.Option("--cause", help="Only what is stuck for this cause.")
 ]
+OfCurrency: TypeAlias = Annotated[
+    str | None, typer.Option("--currency", help="Only in this currency.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Options that say what is meant where no ids do."""
+
+    all_stuck: Annotated[
+        bool,
+        typer.Option("--stuck", help="Instead of ids: all that is stuck (100 at most)."),
+    ] = False
+    kind: Annotated[
+        StuckKind | None, typer.Option(help="With --stuck: of this kind; TRANSFER by default.")
+    ] = None
+    tenant: OfTenant = None
+    cause: OfCause = None
+    currency: OfCurrency = None
+
+    def named(self, ids: Sequence[str] | None) -> dict[str, Any]:
+        """Say what is meant, as the API reads it.
+
+        Raises
+        ------
+        CommandFailed
+            Nothing is, or it is said in two ways.
+        """
+        narrowed = {
+            "kind": self.kind,
+            "tenant": self.tenant,
+            "cause": self.cause,
+            "currency": self.currency,
+        }
+        given = {name: value for name, value in narrowed.items() if value is not None}
+        if bool(ids) == self.all_stuck:
+            raise CommandFailed("Name what is meant by ids, or give --stuck; not both.")
+        if not ids:
+            return {"stuck": given}
+        if given:
+            raise CommandFailed(f"--{next(iter(given))} goes with --stuck, not with ids.")
+        return {"ids": list(ids)}
 
 
 def stuck(
@@ -49,7 +93,7 @@ def stuck(
     tenant: OfTenant = None,
     kind: Annotated[StuckKind | None, typer.Option(help="Only of this kind.")] = None,
     cause: OfCause = None,
-    currency: Annotated[str | None, typer.Option(help="Only in this currency.")] = None,
+    currency: OfCurrency = None,
     sort: Annotated[str, typer.Option(help="age: oldest first; amount: largest first.")] = "age",
     listing: OperatorListing,
 ) -> None:
@@ -65,70 +109,16 @@ def stuck(
     )
 
 
-def show_stuck(answer: Answer) -> None:
-    """Print a page of what is stuck."""
-    found: Sequence[Document] = answer.document["data"]
-    if not answer.document["is_complete"]:
-        print_line(
-            "Not complete: Temporal did not answer, or has more open workflows than are read.",
-            console=messages(),
-        )
-    if found:
-        print_table(
-            ("Id", "Tenant", "Stage", "Age", "Cause", "Tries", "Amount", "Amount held", "Can be"),
-            [_row(item) for item in found],
-        )
-    else:
-        print_line("Nothing is stuck.", console=messages())
-    for item in found:
-        error = f" Last error: {item['last_error']}" if item["last_error"] else ""
-        print_line(f"{item['id']}: {item['explanation']}{error}")
-    cursor = answer.document["next_cursor"]
-    if cursor is not None:
-        print_line(f"There are more: add --cursor {cursor}", console=messages())
-
-
-def age_text(seconds: int) -> str:
-    """Write an age as people say it: 42s, 7m, 3h or 2d."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
-
-
-def _row(item: Document) -> tuple[str, ...]:
-    currency = item["currency"]
-    return (
-        item["id"],
-        item["tenant_name"],
-        item["stage"] if item["kind"] == StuckKind.TRANSFER else f"{item['kind']} {item['stage']}",
-        age_text(item["age_seconds"]),
-        item["cause"],
-        str(item["attempts"]),
-        "" if item["amount"] is None else amount_text(item["amount"], currency),
-        "" if currency is None else amount_text(item["held_amount"], currency),
-        ", ".join(item["actions"]),
-    )
-
-
-def _selected(
-    ids: Sequence[str] | None, tenant: str | None, cause: StuckCause | None, *, all_stuck: bool
-) -> dict[str, Any]:
-    """Say which transfers are meant, as the API reads it.
-
-    Raises
-    ------
-    CommandFailed
-        None are, or it is said in two ways.
-    """
-    if bool(ids) == all_stuck:
-        raise CommandFailed("Name transfers by their ids, or give --stuck; not both.")
-    if ids:
-        if tenant is not None or cause is not None:
-            raise CommandFailed("--tenant and --cause go with --stuck, not with ids.")
-        return {"transfer_ids": list(ids)}
-    chosen = {"tenant": tenant, "cause": cause}
-    return {"stuck": {name: value for name, value in chosen.items() if value is not None}}
+def show(
+    item_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a transfer, a batch, or a standing order.")
+    ],
+    *,
+    call: OperatorCall,
+) -> None:
+    """Show one thing of any tenant, stuck or not: why, and what can be done."""
+    path = f"/v1/operations/stuck/{quote(item_id, safe='')}"
+    call.show(lambda api: api.get(path), show_one)
 
 
 def _act(
@@ -147,11 +137,8 @@ def _act(
         print_json(answer.document)
     elif results:
         print_table(
-            ("Transfer", "Action", "Outcome", "Message"),
-            [
-                (each["transfer_id"], each["action"], each["outcome"], each["message"])
-                for each in results
-            ],
+            ("Id", "Action", "Outcome", "Message"),
+            [(each["id"], each["action"], each["outcome"], each["message"]) for each in results],
         )
     else:
         print_line("Nothing is stuck in that way.", console=messages())
@@ -172,7 +159,7 @@ _HELP: Final[Mapping[OperatorAction, tuple[str, str]]] = {
     ),
     OperatorAction.RESUME: ("Let what is paused go on at once.", "looked at"),
     OperatorAction.CANCEL: (
-        "Give transfers up of which nothing has moved, and release what they hold.",
+        "Give transfers up of which nothing has moved, and release what they hold; stop batches.",
         "the customer asked",
     ),
     OperatorAction.RESOLVE: (
@@ -195,20 +182,18 @@ def _add_command(action: OperatorAction) -> None:
         *,
         reason: Why,
         preview: Preview = False,
-        all_stuck: AllStuck = False,
-        tenant: OfTenant = None,
-        cause: OfCause = None,
+        selection: Selection,
         call: OperatorCall,
     ) -> None:
-        selected = _selected(ids, tenant, cause, all_stuck=all_stuck)
-        _act(call, action, selected, reason, preview=preview)
+        _act(call, action, selection.named(ids), reason, preview=preview)
 
     app.command(
         action.value,
         help=does,
-        epilog=f'Example: transfers operate {action} TRANSFER_ID --reason "{example}"',
+        epilog=f'Example: transfers operate {action} ID --reason "{example}"',
     )(command)
 
 
+app.command("show", epilog="Example: transfers operate show ID")(show)
 for _action in OperatorAction:
     _add_command(_action)

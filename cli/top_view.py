@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.documents import amount_text
-from cli.operators import age_text
+from cli.stuck_documents import age_text
 from runtime.api_client import Document
 from runtime.scrapes import Interval, Scrape
 

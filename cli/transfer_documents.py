@@ -120,7 +120,12 @@ def print_workflow(workflow: Document) -> None:
             "Temporal's UI": workflow["temporal_ui_url"],
         }
     )
-    for pending in workflow["pending_activities"]:
+    print_pending(workflow["pending_activities"])
+
+
+def print_pending(steps: Sequence[Document]) -> None:
+    """Print the activities that a workflow waits for."""
+    for pending in steps:
         print_line(
             f"{pending['name']} is {pending['state']}, attempt {pending['attempt']}: "
             f"{pending['last_failure'] or 'no failure yet'}"

@@ -1,22 +1,25 @@
 """What operators ask for, what it would do, and what came of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from domain.errors import (
     ActionNotPossible,
     AlreadyPosted,
+    BatchCancelled,
     ResolvedByOperator,
     TemporalUnavailable,
     TransferCancelled,
 )
-from domain.ids import TenantId, TransferId
-from domain.stuck import Candidate, Judgement, OperatorAction
+from domain.ids import TenantId
+from domain.stuck import Candidate, Judgement, OperatorAction, StuckKind
 
 
 class ActionOutcome(StrEnum):
-    """What became of an action on one transfer."""
+    """What became of an action on one thing."""
 
     WOULD_BE_DONE = "would_be_done"
     """Of a preview: the action would do something."""
@@ -26,14 +29,14 @@ class ActionOutcome(StrEnum):
     NOTHING_TO_DO = "nothing_to_do"
     """What was asked for is so already."""
     REFUSED = "refused"
-    """It does not fit the transfer as it stands; nothing was done."""
+    """It does not fit the thing as it stands; nothing was done."""
     FAILED = "failed"
     """Nobody knows: a server was away meanwhile. The action may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionPlan:
-    """What an action would do with a transfer as it stands.
+    """What an action would do with something as it stands.
 
     Parameters
     ----------
@@ -50,22 +53,34 @@ class ActionPlan:
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What became of an action on one transfer.
+    """What became of an action on a transfer, a batch, or a run of a standing order.
 
     Parameters
     ----------
+    id
+        Of the transfer, the batch, or the standing order.
     found
-        The transfer as the action met it; ``None`` where there is none.
+        What the action met; ``None`` where there is nothing of that id.
     """
 
-    transfer_id: TransferId
+    id: UUID
     action: OperatorAction
     plan: ActionPlan
     found: Judgement | None = None
 
     @property
+    def transfer_id(self) -> UUID:
+        """Its id, for pages that show transfers."""
+        return self.id
+
+    @property
+    def kind(self) -> StuckKind | None:
+        """What it is."""
+        return None if self.found is None else self.found.candidate.kind
+
+    @property
     def tenant_id(self) -> TenantId | None:
-        """Whose the transfer is."""
+        """Whose it is."""
         return None if self.found is None else self.found.candidate.tenant_id
 
 
@@ -76,7 +91,8 @@ def plan_of(found: Judgement, action: OperatorAction) -> ActionPlan:
     if found.sight is None:
         away = TemporalUnavailable()
         return ActionPlan(ActionOutcome.FAILED, away.message, away.code)
-    if action is OperatorAction.CANCEL and found.candidate.has_moved:
+    is_transfer = found.candidate.kind is StuckKind.TRANSFER
+    if action is OperatorAction.CANCEL and is_transfer and found.candidate.has_moved:
         return _refused(AlreadyPosted().message, AlreadyPosted.code)
     reason = _idle(found, action)
     if reason is not None:
@@ -96,23 +112,24 @@ def _idle(found: Judgement, action: OperatorAction) -> str | None:
         reasons[OperatorAction.PAUSE] = "It is paused."
     else:
         reasons[OperatorAction.RETRY] = "No step of it waits for another attempt."
-    if found.candidate.is_recorded:
+    if found.candidate.is_recorded and found.candidate.kind is StuckKind.TRANSFER:
         reasons[OperatorAction.RESTART] = "Its workflow is open, and its code gets through."
     return reasons.get(action)
 
 
 def _refusal(found: Judgement, action: OperatorAction) -> str:
+    kind = found.candidate.kind
     if found.candidate.is_in_batch:
         return "It belongs to a batch, which moves as a whole: act on the batch."
     if not found.candidate.is_recorded:
         return "The database has no record of it yet: retry, pause or cancel its first step."
-    if action is OperatorAction.RESOLVE:
-        return "It is not stuck: it is under way, or waits for its time or for somebody."
     if action is OperatorAction.PAUSE:
         return "No step of it waits for another attempt, so that there is nothing to pause."
     if action is OperatorAction.RETRY and found.sight is not None and found.sight.has_paused:
         return "It is paused: resume it, and it is tried at once."
-    return "Its workflow has ended: restart it, resolve it or cancel it."
+    if action is OperatorAction.RESOLVE and kind is StuckKind.TRANSFER:
+        return "It is not stuck: it is under way, or waits for its time or for somebody."
+    return _INSTEAD[kind]
 
 
 def _refused(message: str, code: str = ActionNotPossible.code) -> ActionPlan:
@@ -132,7 +149,7 @@ def _retry(found: Judgement) -> str:
 def _pause(found: Judgement) -> str:
     return (
         f"Its {_steps(found)} is not tried any more until it is resumed; an attempt that is under "
-        "way goes on to its end."
+        "way goes on to its end, or to the end of a batch's chunk."
     )
 
 
@@ -141,6 +158,11 @@ def _resume(found: Judgement) -> str:
 
 
 def _cancel(found: Judgement) -> str:
+    if found.candidate.kind is StuckKind.BATCH:
+        return (
+            f"It becomes CANCELLED with {BatchCancelled.code}: what is posted stays, and all rows "
+            "without an outcome are cancelled."
+        )
     if not found.candidate.is_recorded:
         return "Its workflow is asked to give it up as soon as its first step gets through."
     return f"It becomes FAILED with {TransferCancelled.code}{_released(found.candidate)}."
@@ -169,6 +191,13 @@ def _released(candidate: Candidate) -> str:
 
 
 _RESOLVED: Final = ResolvedByOperator.code
+_INSTEAD: Final[Mapping[StuckKind, str]] = {
+    StuckKind.TRANSFER: "Its workflow has ended: restart it, resolve it or cancel it.",
+    StuckKind.BATCH: "A batch is retried, paused, resumed or cancelled; where its workflow has "
+    "ended, the reconciliation ends it.",
+    StuckKind.STANDING_ORDER_RUN: "A run is retried, paused or resumed; for all else act on its "
+    "transfer.",
+}
 _EFFECTS: Final = {
     OperatorAction.RETRY: _retry,
     OperatorAction.PAUSE: _pause,

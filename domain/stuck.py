@@ -44,7 +44,7 @@ class StuckCause(StrEnum):
 
 
 class OperatorAction(StrEnum):
-    """What an operator can do with one transfer."""
+    """What an operator can do with a transfer, a batch, or a run of a standing order."""
 
     RETRY = "retry"
     """Try the pending step now."""
@@ -52,7 +52,7 @@ class OperatorAction(StrEnum):
     """Let the pending step not be tried any more."""
     RESUME = "resume"
     CANCEL = "cancel"
-    """Give it up, and release what it holds; refused where money has moved."""
+    """Give it up, and release what it holds; refused where money has moved. A batch stops."""
     RESOLVE = "resolve"
     """Bring it to its one right end in the database, and close its workflow."""
     RESTART = "restart"
@@ -308,14 +308,13 @@ def _actions(
     candidate: Candidate, sight: WorkflowSight | None, cause: StuckCause | None
 ) -> tuple[OperatorAction, ...]:
     """List what would do something, and is safe."""
-    if sight is None or candidate.kind is not StuckKind.TRANSFER:
+    if sight is None:
         return ()
-    found: list[OperatorAction] = []
-    if sight.is_open:
-        if any(not step.is_paused for step in sight.steps):
-            found += [OperatorAction.RETRY, OperatorAction.PAUSE]
-        if sight.has_paused:
-            found.append(OperatorAction.RESUME)
+    found = _actions_on_steps(sight)
+    if candidate.kind is StuckKind.BATCH and not candidate.is_final:
+        found.append(OperatorAction.CANCEL)
+    if candidate.kind is not StuckKind.TRANSFER:
+        return tuple(found)
     is_alone = candidate.is_recorded and not candidate.is_in_batch
     if not candidate.is_final and not candidate.has_moved and not candidate.is_in_batch:
         found.append(OperatorAction.CANCEL)
@@ -324,6 +323,16 @@ def _actions(
     if is_alone and not candidate.is_final and cause in _RESTARTED:
         found.append(OperatorAction.RESTART)
     return tuple(found)
+
+
+def _actions_on_steps(sight: WorkflowSight) -> list[OperatorAction]:
+    found: list[OperatorAction] = []
+    if sight.is_open:
+        if any(not step.is_paused for step in sight.steps):
+            found += [OperatorAction.RETRY, OperatorAction.PAUSE]
+        if sight.has_paused:
+            found.append(OperatorAction.RESUME)
+    return found
 
 
 _RESTARTED: Final = frozenset(

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.ids import BatchId, StandingOrderId, TenantId, TransferId, batch_workflow_id
+from domain.ids import BatchId, StandingOrderId, TenantId, batch_workflow_id
 from domain.ids import workflow_id as workflow_id_of
 from domain.standing_orders import run_workflow_id
 from domain.stuck import Candidate, StuckKind
@@ -54,20 +54,27 @@ SELECT 'TRANSFER' AS kind, transfer.id, transfer.tenant_id, transfer.stage, {DUE
     CAST(NULL AS timestamptz) AS scheduled_at, transfer.id AS transfer_id
 FROM transfers AS transfer
 """  # noqa: S608 - of this module
+_BATCHES: Final = """
+SELECT 'BATCH' AS kind, batch.id, batch.tenant_id, batch.stage, batch.updated_at AS since,
+    batch.idempotency_key, CAST(NULL AS numeric) AS amount_minor, CAST(NULL AS text) AS currency,
+    batch.succeeded_rows > 0 AS has_moved, batch.state <> 'PROCESSING' AS is_final,
+    batch.id AS batch_id, CAST(NULL AS timestamptz) AS scheduled_at,
+    CAST(NULL AS uuid) AS transfer_id
+FROM transfer_batches AS batch
+"""
+_RUNS: Final = f"""
+SELECT 'STANDING_ORDER_RUN' AS kind, run.order_id AS id, run.tenant_id, run.state AS stage,
+    greatest(run.created_at, CASE WHEN transfer.id IS NOT NULL THEN {DUE_AT} END) AS since,
+    transfer.idempotency_key, transfer.amount_minor, transfer.currency,
+    coalesce({_MOVED}, false) AS has_moved, run.state <> 'PROCESSING' AS is_final,
+    CAST(NULL AS uuid) AS batch_id, run.scheduled_at, transfer.id AS transfer_id
+FROM standing_order_runs AS run LEFT JOIN transfers AS transfer ON transfer.id = run.transfer_id
+"""  # noqa: S608 - of this module
 _CANDIDATES: Final = f"""
 {_TRANSFERS} WHERE transfer.state = 'PROCESSING'
-UNION ALL
-SELECT 'BATCH', batch.id, batch.tenant_id, batch.stage, batch.updated_at, batch.idempotency_key,
-    NULL, NULL, batch.succeeded_rows > 0, false, batch.id, NULL, NULL
-FROM transfer_batches AS batch WHERE batch.state = 'PROCESSING'
-UNION ALL
-SELECT 'STANDING_ORDER_RUN', run.order_id, run.tenant_id, run.state,
-    greatest(run.created_at, CASE WHEN transfer.id IS NOT NULL THEN {DUE_AT} END),
-    transfer.idempotency_key, transfer.amount_minor, transfer.currency, coalesce({_MOVED}, false),
-    false, NULL, run.scheduled_at, transfer.id
-FROM standing_order_runs AS run LEFT JOIN transfers AS transfer ON transfer.id = run.transfer_id
-WHERE run.state = 'PROCESSING'
-"""  # noqa: S608 - of this module
+UNION ALL {_BATCHES} WHERE batch.state = 'PROCESSING'
+UNION ALL {_RUNS} WHERE run.state = 'PROCESSING'
+"""
 _SHOWN: Final = """
 SELECT candidate.*, tenant.name AS tenant_name, coalesce(hold.left_minor, 0) AS held_minor
 FROM ({candidates}) AS candidate
@@ -102,7 +109,17 @@ _PAGES: Final = {
     )
     for order, (columns, after) in _ORDERS.items()
 }
-_ONE: Final = text(_SHOWN.format(candidates=f"{_TRANSFERS} WHERE transfer.id = :transfer"))
+_ONE: Final = {
+    StuckKind.TRANSFER: text(_SHOWN.format(candidates=f"{_TRANSFERS} WHERE transfer.id = :id")),
+    StuckKind.BATCH: text(_SHOWN.format(candidates=f"{_BATCHES} WHERE batch.id = :id")),
+    StuckKind.STANDING_ORDER_RUN: text(
+        _SHOWN.format(
+            candidates=f"{_RUNS} WHERE run.order_id = :id ORDER BY run.state <> 'PROCESSING',"
+            " CASE WHEN run.state = 'PROCESSING' THEN run.scheduled_at END, run.scheduled_at DESC"
+            " LIMIT 1"
+        )
+    ),
+}
 _OF_KEYS: Final = text(
     _SHOWN.format(
         candidates=f"{_TRANSFERS} JOIN unnest(CAST(:tenants AS uuid[]), CAST(:keys AS text[]))"
@@ -150,9 +167,14 @@ class StuckRepository:
         )
         return [_candidate(row) for row in result.mappings()]
 
-    async def transfer(self, transfer_id: TransferId) -> Candidate | None:
-        """Read one transfer of any tenant, finished or not."""
-        result = await self._connection.execute(_ONE, {"transfer": transfer_id})
+    async def get(self, kind: StuckKind, item_id: UUID) -> Candidate | None:
+        """Read one transfer or batch of any tenant, finished or not, or a run of a standing order.
+
+        Notes
+        -----
+        Of an order's runs the oldest that is under way; where none is, the newest.
+        """
+        result = await self._connection.execute(_ONE[kind], {"id": item_id})
         row = result.mappings().one_or_none()
         return None if row is None else _candidate(row)
 

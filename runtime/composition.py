@@ -273,6 +273,7 @@ async def open_api(
                 actions=OperatorActionService(services.database),
                 transactions=services.transactions,
                 operations=services.operations,
+                batch_posting=services.batch_posting,
                 gateway=gateway,
                 control=control,
             ),

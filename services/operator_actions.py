@@ -1,6 +1,7 @@
 """What of operators' actions stands in the database: audit rows, and the terms of their effects."""
 
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
 
 from domain.audit import Actor
@@ -8,7 +9,7 @@ from domain.errors import ResolvedByOperator
 from domain.ids import ApiKeyId, TransferId
 from domain.limits import HOLD_SECONDS_DEFAULT
 from domain.operations import Operation, OperationOrder
-from domain.stuck import Candidate, Judgement, OperatorAction
+from domain.stuck import Candidate, Judgement, OperatorAction, StuckKind
 from domain.transfers import CaptureMode, Failure, Transfer, TransferOrder, TransferTerms
 from persistence.database import Database
 from services.idempotency import digest
@@ -18,6 +19,14 @@ CANCEL_KEY_PREFIX: Final = "operator-cancel/"
 
 AUDITED_AS: Final = "operations."
 """Before the name of an ``OperatorAction`` in the audit log."""
+
+_SUBJECTS: Final = MappingProxyType(
+    {
+        StuckKind.TRANSFER: "transfer",
+        StuckKind.BATCH: "transfer_batch",
+        StuckKind.STANDING_ORDER_RUN: "standing_order",
+    }
+)
 
 
 class OperatorActionService:
@@ -42,12 +51,14 @@ class OperatorActionService:
         fails half-way was asked for all the same.
         """
         candidate = found.candidate
+        scheduled_at = candidate.scheduled_at
+        run = {} if scheduled_at is None else {"scheduled_at": scheduled_at.isoformat()}
         async with self._database.transaction(candidate.tenant_id) as unit_of_work:
             await unit_of_work.audit.record(
                 actor,
                 f"{AUDITED_AS}{action}",
                 tenant_id=candidate.tenant_id,
-                subject_type="transfer",
+                subject_type=_SUBJECTS[candidate.kind],
                 subject_id=candidate.id,
                 reason=reason,
                 details={
@@ -55,6 +66,7 @@ class OperatorActionService:
                     "cause": found.cause,
                     "attempts": found.attempts,
                     "last_error": found.last_error,
+                    **run,
                 },
             )
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from domain.errors import TemporalUnavailable, TransferNotFound
-from domain.ids import TenantId, TransferId, parse_uuid
+from domain.ids import TenantId, parse_uuid
 from domain.limits import (
     OPEN_WORKFLOWS_LISTED_MAXIMUM,
     STUCK_EXAMINED_MAXIMUM,
@@ -136,8 +136,15 @@ class StuckService:
         position = position_of(candidates[last - 1]) if has_more and last else None
         return StuckPage(items, position, is_complete)
 
-    async def find(self, transfer_id: TransferId) -> Judgement:
-        """Judge one transfer of any tenant, stuck or not.
+    async def find(self, item_id: UUID, kind: StuckKind | None = None) -> Judgement:
+        """Judge a transfer, a batch, or a standing order's run, of any tenant, stuck or not.
+
+        Parameters
+        ----------
+        item_id
+            Of an order, its oldest run that is under way is judged.
+        kind
+            What it must be; ``None`` for whatever has the id.
 
         Raises
         ------
@@ -147,20 +154,24 @@ class StuckService:
             No answer.
         """
         candidate = (
-            await self._recorded(transfer_id)
-            or await self._accepted(transfer_id)
+            await self._recorded(item_id, kind)
+            or await self._accepted(item_id)
             # It was recorded just now.
-            or await self._recorded(transfer_id)
+            or await self._recorded(item_id, kind)
         )
         if candidate is None:
-            raise TransferNotFound(str(transfer_id))
+            raise TransferNotFound(str(item_id))
         return judge(candidate, await self._lookout.look(candidate.workflow_id), datetime.now(UTC))
 
-    async def _recorded(self, transfer_id: TransferId) -> Candidate | None:
+    async def _recorded(self, item_id: UUID, wanted: StuckKind | None) -> Candidate | None:
         async with self._database.reading(EVERY_TENANT) as unit_of_work:
-            return await unit_of_work.stuck.transfer(transfer_id)
+            for kind in StuckKind if wanted is None else (wanted,):
+                found = await unit_of_work.stuck.get(kind, item_id)
+                if found is not None:
+                    return found
+        return None
 
-    async def _accepted(self, transfer_id: TransferId) -> Candidate | None:
+    async def _accepted(self, transfer_id: UUID) -> Candidate | None:
         """Find a transfer that is accepted and not recorded."""
         found = await self._lookout.accepted(transfer_id)
         unrecorded, _ = await self._compared([] if found is None else [found])

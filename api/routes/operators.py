@@ -1,4 +1,4 @@
-"""What operators see of all tenants' transfers, and what they do with those that are stuck."""
+"""What operators see of all tenants' transfers, batches and runs, and what they do with them."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from api.auth import OperationsReader, OperationsWriter
 from api.context import ApiContext, Context
@@ -24,7 +24,8 @@ from api.operator_schemas import (
 from api.parameters import PAGE_SIZE, PageSize, TransferInPath, bad_cursor
 from api.problems import problem_response
 from api.responses import answer, problems
-from domain.ids import TenantId, TransferId, parse_uuid
+from domain.errors import TransferNotFound
+from domain.ids import TenantId, parse_uuid
 from domain.operator_actions import ActionOutcome
 from domain.stuck import Judgement, OperatorAction, StuckCause, StuckKind
 from persistence.stuck import StuckFilter, StuckOrder, StuckPosition
@@ -83,6 +84,22 @@ async def list_stuck(
     )
 
 
+@router.get("/stuck/{item}", response_model=StuckView, responses=problems(HTTPStatus.NOT_FOUND))
+async def get_stuck(
+    item: Annotated[str, Path(description="Id of a transfer, a batch, or a standing order.")],
+    context: Context,
+    _principal: OperationsReader,
+) -> Response:
+    """Look at a transfer or batch of any tenant, or a standing order's run: why it is stuck.
+
+    Stuck or not; of an order, the oldest run that is under way, else the newest.
+    """
+    item_id = parse_uuid(item)
+    if item_id is None:
+        raise TransferNotFound(item)
+    return answer(_view(context, await context.stuck.find(item_id)))
+
+
 @router.get(
     "/transfers/{transfer}", response_model=StuckView, responses=problems(HTTPStatus.NOT_FOUND)
 )
@@ -90,7 +107,7 @@ async def get_operated_transfer(
     transfer: TransferInPath, context: Context, _principal: OperationsReader
 ) -> Response:
     """Look at one transfer of any tenant: whether it is stuck, why, and what can be done."""
-    return answer(_view(context, await context.stuck.find(transfer)))
+    return answer(_view(context, await context.stuck.find(transfer, StuckKind.TRANSFER)))
 
 
 @router.post(
@@ -115,6 +132,7 @@ async def act_on_transfer(
         reason=body.reason,
         actor=principal.actor,
         requested_by=principal.api_key_id,
+        kind=StuckKind.TRANSFER,
         is_preview=body.preview,
     )
     result = await context.operator_desk.act(transfer, asked)
@@ -127,10 +145,10 @@ async def act_on_transfer(
 
 
 @router.post("/actions", response_model=BulkActionView, responses=problems())
-async def act_on_transfers(
+async def act_on_several(
     body: BulkActionBody, context: Context, principal: OperationsWriter
 ) -> Response:
-    """Do one thing with several transfers, or tell of each what it would do; safe to repeat.
+    """Do one thing with several transfers, batches and runs of standing orders; safe to repeat.
 
     Each has an outcome of its own in the answer. Where more are stuck than one request acts on, the
     same request again goes on with those that still are.
@@ -143,7 +161,7 @@ async def act_on_transfers(
         is_preview=body.preview,
     )
     has_more = False
-    ids = [TransferId(each) for each in body.transfer_ids or ()]
+    ids = list(body.ids or ())
     if body.stuck is not None:
         ids, has_more = await context.operator_desk.selection(
             body.stuck.to_filter(), body.stuck.cause

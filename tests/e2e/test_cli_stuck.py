@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.access import Scope
 from tests.e2e.test_readme import ROOT, run
 from tests.support.api import Client, Json
 from tests.support.command import Command
@@ -19,6 +20,7 @@ from tests.support.stuck import (
     until_state,
     until_stuck,
 )
+from tests.support.tenants import TenantMaker
 
 RUNBOOK = (ROOT / "docs" / "operations.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", RUNBOOK, flags=re.DOTALL)
@@ -57,13 +59,36 @@ async def test_a_stuck_transfer_is_found_read_and_moved_on(
     assert "would_be_done" in preview.output
     await posting.mend()
     stuck = ("--stuck", "--tenant", tenant.tenant_id, "--cause", "activity_failing")
-    await transfers("operate", "retry", *stuck, "--reason", "mended")
+    for other in (("--currency", "USD"), ("--kind", "BATCH")):
+        ending = await transfers.printed("operate", "retry", *stuck, *other, "--reason", "mended")
+        assert "Nothing is stuck in that way" in ending.messages
+    await transfers("operate", "retry", *stuck, "--currency", "EUR", "--reason", "mended")
     await until_state(tenant, transfer["id"], "SUCCESS")
     nothing = await transfers.printed("stuck", "--tenant", tenant.tenant_id)
     assert "Nothing is stuck" in nothing.messages
     refused = await transfers("operate", "cancel", transfer["id"], "--reason", "too late")
     assert (refused.code, "has posted" in refused.output) == (1, True)
+    narrowed = ("operate", "retry", transfer["id"], "--currency", "EUR", "--reason", "mended")
+    assert "--currency goes with --stuck" in await transfers.refused(*narrowed)
     assert "not both" in await transfers.refused("operate", "retry", "--reason", "none named")
+
+
+async def test_operators_see_another_tenants_transfer_that_its_own_command_does_not_show(
+    make_tenant: TenantMaker, tenant: Client, accounts: tuple[Json, Json]
+) -> None:
+    held = await tenant.hold(source=accounts[0]["id"], destination=accounts[1]["id"], amount=600)
+    operator = await make_tenant(scopes=[Scope.OPERATIONS_READ, Scope.TRANSFERS_READ])
+    theirs = Command(TRANSFERS_API_URL=operator.api_url, TRANSFERS_API_KEY=operator.api_key)
+
+    shown = (await theirs.printed("operate", "show", held["id"])).output
+
+    for text in (held["id"], tenant.record.tenant_name, "not stuck", "RESERVED", "6.00 EUR"):
+        assert text in shown
+    found = (await theirs.printed("operate", "show", held["id"], "--json")).document
+    assert (found["kind"], found["tenant_id"]) == ("TRANSFER", str(tenant.tenant_id))
+    assert "transfer_not_found" in await theirs.refused("show", held["id"])
+    assert "transfer_not_found" in await theirs.refused("operate", "show", "nonsense")
+    await tenant.operate(held, "cancel")
 
 
 async def test_the_commands_of_the_runbook_work_in_their_order(

@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.access import Scope
-from tests.support.api import Client, Json, new_key, problem_of
-from tests.support.batches import post_batch
+from tests.support.api import Client, Json, problem_of
 from tests.support.proof import require_clean_ledger
 from tests.support.rows import rows_of_tenant
 from tests.support.scraping import scraped
 from tests.support.stack import Stack
 from tests.support.stuck import (
     FAILURE,
-    PATIENCE_SECONDS,
     REASON,
     BrokenPosting,
     act,
@@ -29,7 +27,6 @@ from tests.support.stuck import (
     until_stuck,
 )
 from tests.support.tenants import TenantMaker
-from tests.support.waiting import until
 
 AMOUNT = 600
 
@@ -182,7 +179,7 @@ async def test_a_preview_says_what_would_happen_to_each_and_changes_nothing(
     rows = await rows_of_tenant(stack.database_url, tenant.tenant_id)
     body = {
         "action": "resolve",
-        "transfer_ids": [found["id"], final["id"], tenant.tenant_id.hex],
+        "ids": [found["id"], final["id"], tenant.tenant_id.hex],
         "reason": REASON,
         "preview": True,
     }
@@ -220,7 +217,7 @@ async def test_all_that_is_stuck_is_moved_on_at_once_and_each_has_its_audit_row(
 
     response = await tenant.call("POST", "/operations/actions", json=body)
 
-    assert {each["transfer_id"] for each in response.json()["data"]} == {first["id"], second["id"]}
+    assert {each["id"] for each in response.json()["data"]} == {first["id"], second["id"]}
     assert {each["outcome"] for each in response.json()["data"]} == {"done"}
     assert not response.json()["has_more"]
     for transfer in (first, second):
@@ -231,32 +228,6 @@ async def test_all_that_is_stuck_is_moved_on_at_once_and_each_has_its_audit_row(
     await posting.mend()
     assert await tenant.balance(accounts[0]) == (1_000, 0)
     await require_clean_ledger(stack)
-
-
-async def test_a_batch_that_does_not_get_on_is_listed(
-    tenant: Client, accounts: tuple[Json, Json], posting: BrokenPosting
-) -> None:
-    row = {"source": accounts[0]["id"], "destination": accounts[1]["id"], "amount": 1}
-    rows = [{"idempotency_key": new_key(), "currency": "EUR", **row}]
-    made = await post_batch(tenant, rows, prefer=None)
-    batch = made.json()
-
-    async def is_listed() -> bool:
-        items = await listed(tenant, tenant.tenant_id, kind="BATCH", cause="activity_failing")
-        return [item["id"] for item in items] == [batch["id"]]
-
-    await until(is_listed, timeout_seconds=PATIENCE_SECONDS)
-    (item,) = await listed(tenant, tenant.tenant_id, kind="BATCH")
-    assert FAILURE in item["last_error"]
-    assert item["actions"] == []
-    await posting.mend()
-
-    async def is_done() -> bool:
-        found = await tenant.get(f"/transfer-batches/{batch['id']}")
-        return bool(found["state"] == "SUCCESS")
-
-    await until(is_done)
-    assert await listed(tenant, tenant.tenant_id) == []
 
 
 async def test_what_rests_is_not_stuck_before_its_time_and_is_not_resolved(
@@ -302,7 +273,7 @@ async def test_operators_see_and_move_all_tenants_and_others_nothing(
     for path in ("/operations/stuck", f"/operations/transfers/{held['id']}"):
         problem_of(await client.call("GET", path), 403, "scope_missing")
     problem_of(await act(client, held["id"], "cancel"), 403, "scope_missing")
-    body = {"action": "cancel", "transfer_ids": [held["id"]], "reason": REASON}
+    body = {"action": "cancel", "ids": [held["id"]], "reason": REASON}
     problem_of(await client.call("POST", "/operations/actions", json=body), 403, "scope_missing")
     await done(operator, held["id"], "cancel")
     assert (await tenant.get(f"/transfers/{held['id']}"))["failure"]["code"] == "cancelled"
@@ -313,7 +284,7 @@ async def test_a_request_that_means_nothing_is_refused(tenant: Client) -> None:
     problem_of(await act(tenant, nobody, "retry"), 404, "transfer_not_found")
     problem_of(await act(tenant, nobody, "explode"), 422, "validation_failed")
     problem_of(await act(tenant, nobody, "retry", reason=""), 422, "validation_failed")
-    both = {"action": "retry", "reason": REASON, "transfer_ids": [nobody], "stuck": {}}
+    both = {"action": "retry", "reason": REASON, "ids": [nobody], "stuck": {}}
     for body in (both, {"action": "retry", "reason": REASON}):
         response = await tenant.call("POST", "/operations/actions", json=body)
         problem_of(response, 422, "validation_failed")

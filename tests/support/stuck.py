@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
@@ -17,9 +17,13 @@ FUNCTION = """
 CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION {failure}; END $$
 """
-TRIGGER = """
+POSTING = """
 CREATE TRIGGER {name} BEFORE INSERT ON ledger_entries FOR EACH ROW
-WHEN (NEW.account_id = {account}) EXECUTE FUNCTION {name}()
+WHEN (NEW.account_id = {id}) EXECUTE FUNCTION {name}()
+"""
+SETTLING = """
+CREATE TRIGGER {name} BEFORE UPDATE ON standing_order_runs FOR EACH ROW
+WHEN (NEW.order_id = {id}) EXECUTE FUNCTION {name}()
 """
 DROP = "DROP FUNCTION {name}() CASCADE"
 PATIENCE_SECONDS = 40.0
@@ -27,17 +31,24 @@ REASON = "a test asks for it"
 
 
 class BrokenPosting:
-    """Makes every posting to an account fail inside PostgreSQL, until it is mended."""
+    """Makes every posting to an account fail inside PostgreSQL, until it is mended.
 
-    def __init__(self, database_url: str, account_id: str) -> None:
+    Parameters
+    ----------
+    trigger
+        Another one lets another step fail, of what has the id.
+    """
+
+    def __init__(self, database_url: str, broken_id: str, trigger: LiteralString = POSTING) -> None:
         self._database_url = database_url
-        self._account_id = account_id
+        self._broken_id = broken_id
+        self._trigger = trigger
         self._name = sql.Identifier(f"fail_{secrets.token_hex(6)}")
         self._is_broken = False
 
     async def break_it(self) -> None:
         await self._run(FUNCTION, failure=sql.Literal(FAILURE))
-        await self._run(TRIGGER, account=sql.Literal(self._account_id))
+        await self._run(self._trigger, id=sql.Literal(self._broken_id))
         self._is_broken = True
 
     async def mend(self) -> None:
@@ -45,7 +56,7 @@ class BrokenPosting:
             await self._run(DROP)
             self._is_broken = False
 
-    async def _run(self, statement: str, **parts: sql.Composable) -> None:
+    async def _run(self, statement: LiteralString, **parts: sql.Composable) -> None:
         async with await psycopg.AsyncConnection.connect(
             self._database_url, autocommit=True
         ) as connection:
@@ -53,9 +64,11 @@ class BrokenPosting:
 
 
 @asynccontextmanager
-async def broken_posting(database_url: str, account: Json) -> AsyncIterator[BrokenPosting]:
+async def broken_posting(
+    database_url: str, broken: Json, trigger: LiteralString = POSTING
+) -> AsyncIterator[BrokenPosting]:
     """Break the posting to an account, and mend it at the end of the block at the latest."""
-    posting = BrokenPosting(database_url, account["id"])
+    posting = BrokenPosting(database_url, broken["id"], trigger)
     await posting.break_it()
     try:
         yield posting
@@ -159,3 +172,16 @@ async def listed(operator: Client, tenant_id: Any, **params: Any) -> list[Json]:
     path = "/operations/stuck"
     pages = operator.walk(path, limit=50, tenant=str(tenant_id), **params)
     return [item async for page in pages for item in page]
+
+
+async def act_on(operator: Client, item: Json, action: str, **body: Any) -> Json:
+    """Ask for an operator's action on one thing of any kind, and give what became of it."""
+    response = await operator.call(
+        "POST",
+        "/operations/actions",
+        json={"action": action, "reason": REASON, "ids": [item["id"]], **body},
+    )
+    assert response.status_code == 200, response.text
+    (result,) = response.json()["data"]
+    found: Json = result
+    return found

@@ -23,7 +23,7 @@ GROUPS = {
     "rules": ("create", "list", "retire"),
     "limits": ("show", "set", "clear"),
     "orders": ("create", "list", "show", "runs", "pause", "resume", "cancel"),
-    "operate": ("retry", "pause", "resume", "cancel", "resolve", "restart"),
+    "operate": ("show", "retry", "pause", "resume", "cancel", "resolve", "restart"),
     "batches": ("create", "show", "list", "rows", "result", "cancel"),
 }
 

@@ -1,7 +1,9 @@
 """What counts as stuck, and what can be done about it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -44,6 +46,8 @@ STEP = PendingStep(
     scheduled_at=NOW,
     next_attempt_at=None,
 )
+RUNBOOK = Path(__file__).parents[2] / "docs" / "operations.md"
+STOPPED = {"resume", "cancel"}
 AGO = NOW - timedelta(seconds=STUCK_UNATTENDED_SECONDS + 1)
 
 
@@ -101,7 +105,12 @@ def test_a_cause_is_told_where_there_is_one(
         (LATE, replace(OPEN, status="TERMINATED"), {"cancel", "resolve", "restart"}),
         (replace(LATE, is_recorded=False), trying(), {"retry", "pause", "cancel"}),
         (replace(LATE, is_in_batch=True), OPEN, set()),
-        (replace(LATE, kind=StuckKind.BATCH), trying(), set()),
+        (replace(LATE, kind=StuckKind.BATCH), trying(), {"retry", "pause", "cancel"}),
+        (replace(LATE, kind=StuckKind.BATCH, has_moved=True), trying(is_paused=True), STOPPED),
+        (replace(LATE, kind=StuckKind.BATCH, is_final=True), OPEN, set()),
+        (replace(LATE, kind=StuckKind.STANDING_ORDER_RUN), trying(), {"retry", "pause"}),
+        (replace(LATE, kind=StuckKind.STANDING_ORDER_RUN), trying(is_paused=True), {"resume"}),
+        (replace(LATE, kind=StuckKind.STANDING_ORDER_RUN), OPEN, set()),
         (replace(RESERVED, is_final=True, has_moved=True), OPEN, {"resolve"}),
         (replace(RESERVED, is_final=True), replace(OPEN, status="COMPLETED"), set()),
     ],
@@ -112,16 +121,26 @@ def test_what_can_be_done_is_what_would_do_something(
     assert set(judge(candidate, sight, NOW).actions) == actions
 
 
+@pytest.mark.parametrize("kind", StuckKind)
 @pytest.mark.parametrize("action", OperatorAction)
 def test_a_plan_is_told_of_every_action_that_can_be_done_and_of_no_other(
-    action: OperatorAction,
+    action: OperatorAction, kind: StuckKind
 ) -> None:
     for sight in (OPEN, trying(), trying(is_paused=True), replace(OPEN, status="TERMINATED")):
-        found = judge(LATE, sight, NOW)
+        found = judge(replace(LATE, kind=kind), sight, NOW)
         plan = plan_of(found, action)
         is_planned = plan.outcome is ActionOutcome.WOULD_BE_DONE
         assert is_planned == (action in found.actions)
         assert (plan.code is None) == (plan.outcome is not ActionOutcome.REFUSED)
+
+
+def test_the_runbook_says_of_each_cause_and_of_each_action_what_to_do() -> None:
+    runbook = RUNBOOK.read_text()
+    table = runbook.split("| cause | means | do |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", table, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(StuckCause)
+    for action in OperatorAction:
+        assert f"`{action}`" in runbook, action
 
 
 def test_nothing_is_planned_where_temporal_does_not_answer() -> None:
