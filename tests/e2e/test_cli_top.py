@@ -4,13 +4,15 @@ import asyncio
 import os
 import pty
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
 import pytest
 
 from domain.access import Scope
 from runtime.ports import LOOPBACK, free_port
+from tests.chaos.links import Link
 from tests.support.api import Client
 from tests.support.command import Command, environment_with
 from tests.support.tenants import TenantMaker
@@ -72,13 +74,13 @@ async def test_a_key_or_an_api_that_is_missing_is_said_clearly(operator: Client)
 
 @asynccontextmanager
 async def in_terminal(
-    client: Client, shown: bytearray
+    client: Client, shown: bytearray, api_url: str | None = None
 ) -> AsyncIterator[tuple[int, asyncio.Task[int]]]:
     """Run it in a terminal of its own, and give that terminal and how it ends."""
     ours, theirs = pty.openpty()
     environment = environment_with(
         {
-            "TRANSFERS_API_URL": client.api_url,
+            "TRANSFERS_API_URL": api_url or client.api_url,
             "TRANSFERS_API_KEY": client.api_key,
             "TERM": "xterm",
             "COLUMNS": "120",
@@ -124,4 +126,33 @@ async def test_a_terminal_is_given_back_when_q_is_pressed(operator: Client) -> N
         assert await asyncio.wait_for(ending, 20) == 0
     # The terminal's own screen is back, and so is its cursor.
     assert shown.rstrip().endswith(b"\x1b[?25h") or b"\x1b[?1049l" in shown
+    assert b"Traceback" not in shown
+
+
+async def test_an_api_that_is_away_is_said_above_what_was_seen_last_until_it_is_back(
+    operator: Client,
+) -> None:
+    shown = bytearray()
+    port = urlsplit(operator.api_url).port
+    assert port is not None
+
+    def has(*words: bytes, lacks: bytes = b"\0") -> Callable[[], Awaitable[bool]]:
+        async def is_so() -> bool:
+            # Every view begins in the terminal's corner.
+            views = bytes(shown).split(b"\x1b[H")
+            return any(all(word in view for word in words) and lacks not in view for view in views)
+
+        return is_so
+
+    async with Link("top and API", port) as link:
+        url = f"http://{LOOPBACK}:{link.port}"
+        async with in_terminal(operator, shown, url) as (terminal, ending):
+            await until(has(b"Rates", b"Nothing is stuck", lacks=b"Not up to date"))
+            link.cut()
+            await until(has(b"Not up to date", b"Rates", b"Nothing is stuck"))
+            link.mend()
+            shown.clear()
+            await until(has(b"Rates", b"Nothing is stuck", lacks=b"Not up to date"))
+            os.write(terminal, b"q")
+            assert await asyncio.wait_for(ending, 20) == 0
     assert b"Traceback" not in shown
