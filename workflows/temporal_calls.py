@@ -184,6 +184,9 @@ def converter_of(client: Client, workflow_id: str) -> DataConverter:
 
 async def told_failure(client: Client, workflow_id: str, failure: Failure) -> str:
     """Read what something in a workflow failed of, with its code; it may be encrypted."""
+    if failure.HasField("server_failure_info") and failure.HasField("cause"):
+        # What is too long for the server it keeps as the cause, cut off, under words of its own.
+        failure = failure.cause
     code = failure.application_failure_info.type
     try:
         error = await converter_of(client, workflow_id).decode_failure(failure)

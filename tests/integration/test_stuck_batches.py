@@ -188,6 +188,7 @@ async def test_a_stuck_run_of_a_standing_order_is_retried_paused_and_resumed(
     async with broken_posting(stack.database_url, order, SETTLING) as settling:
         found = await until_cause(operator, order, "activity_failing")
         assert (found["kind"], found["actions"]) == ("STANDING_ORDER_RUN", ["retry", "pause"])
+        assert FAILURE in found["last_error"]
         assert (await act_on(operator, order, "retry"))["outcome"] == "done"
         assert (await act_on(operator, order, "pause"))["outcome"] == "done"
         assert (await until_cause(operator, order, "paused"))["actions"] == ["resume"]
