@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from domain.accounts import AccountLabel
 from domain.audit import AuditRecord
+from domain.chain_proofs import ChainProof
 from domain.ids import AccountId, ApiKeyId, HoldId
 from domain.ledger import LedgerEntry
-from domain.ledger_seals import SealedEntry
 from domain.operations import OperationRecord
 from domain.transfers import HoldStatus, Transfer, TransferEvent
 
@@ -75,22 +75,35 @@ class HistoryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowRun:
+    """One run of a transfer's workflow: a restart by an operator begins another."""
+
+    id: str
+    status: str
+    started_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class TemporalEvidence:
     """What Temporal still has of a transfer's workflow.
 
     Parameters
     ----------
-    status
+    run_id, status
         Of its newest run; ``NOT_FOUND`` once its retention is over.
+    runs
+        Those that Temporal still knows, oldest first.
     records
-        Of its newest run, oldest first.
+        Of all these runs, oldest first.
     is_complete
-        Whether all of the history was read.
+        Whether all runs and all of their histories were read.
     """
 
     workflow_id: str
     run_id: str | None
     status: str
+    runs: Sequence[WorkflowRun]
     records: Sequence[HistoryRecord]
     is_complete: bool
 
@@ -106,7 +119,7 @@ class Evidence:
     more
         Names of the lists that have more rows than are here.
     chain_proof
-        By which seal of the ledger's hash chain each entry is covered.
+        That the entries are those which the ledger's hash chain was made over.
     """
 
     tenant_name: str
@@ -122,4 +135,4 @@ class Evidence:
     accounts: Mapping[AccountId, AccountLabel]
     key_names: Mapping[ApiKeyId, str]
     more: Sequence[str]
-    chain_proof: Sequence[SealedEntry]
+    chain_proof: ChainProof

@@ -11,8 +11,6 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-from domain.ids import AccountId, EntryId
-
 SEAL_FORMAT: Final = "durable-transfers/seal/1"
 HASH_BYTES: Final = 32
 GENESIS_HASH: Final = bytes(HASH_BYTES)
@@ -158,15 +156,3 @@ def microseconds(moment: datetime) -> int:
 
 def _digest(fields: Sequence[str]) -> bytes:
     return text_digest(json.dumps(fields, ensure_ascii=False))
-
-
-@dataclass(frozen=True, slots=True)
-class SealedEntry:
-    """Which seal covers an entry; ``None`` where none does yet."""
-
-    entry_id: EntryId
-    account_id: AccountId
-    sequence: int
-    seal_number: int | None
-    sealed_at: datetime | None
-    seal_hash: bytes | None

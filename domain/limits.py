@@ -216,10 +216,21 @@ OPERATOR_ACTIONS_AT_ONCE: Final = 8
 """Of these, how many at a time."""
 
 EVIDENCE_HISTORY_EVENTS_MAXIMUM: Final = 2_000
-"""Events of a workflow's history that one evidence document is made from."""
+"""Events of a workflow's histories that one evidence document is made from, the newest run's first.
+"""
+
+EVIDENCE_RUNS_MAXIMUM: Final = 20
+"""Runs of a workflow, the newest, of which an evidence document tells."""
 
 EVIDENCE_ROWS_MAXIMUM: Final = 1_000
 """Rows of each list in an evidence document; it says where there are more."""
+
+EVIDENCE_PROVED_ENTRIES_MAXIMUM: Final = 100
+"""Entries of a transfer, the first, whose seals are made again for an evidence document."""
+
+EVIDENCE_PROOF_BYTES_MAXIMUM: Final = 256 * 1024
+"""Bytes of seals' records and digests that stand in one evidence document; as hexadecimal digits in
+JSON they are twice as many. What does not fit is checked all the same, and left out."""
 
 EVIDENCE_PDFS_AT_ONCE: Final = 2
 """Evidence documents that a process has set as PDF at a time."""

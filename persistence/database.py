@@ -20,6 +20,7 @@ from persistence.audit import AuditRepository
 from persistence.balances import BalanceRepository
 from persistence.batch_statements import BatchStatements
 from persistence.batches import BatchRepository
+from persistence.chain_proofs import ChainProofRepository
 from persistence.connection_limits import DatabaseLimits
 from persistence.console_sessions import ConsoleSessionRepository
 from persistence.direct import DirectStatements
@@ -85,6 +86,7 @@ class UnitOfWork:
         self.stuck = StuckRepository(connection)
         self.evidence = EvidenceRepository(connection)
         self.seals = SealRepository(connection)
+        self.chain_proofs = ChainProofRepository(connection)
         self.proofs = ProofRepository(connection)
         self.reconciliation = ReconciliationRepository(connection)
         self._connection = connection

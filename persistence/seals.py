@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.ledger_seals import Seal, SealContent, SealedEntry, SealSegment
+from domain.ledger_seals import Seal, SealContent, SealSegment
 from persistence import array_text
 from persistence.tables.ledger import ledger_seals
 
@@ -112,22 +112,6 @@ RETURNING account_id, last_sequence - first_sequence + 1 AS entries, digest
 )
 
 _NEWEST: Final = select(ledger_seals).order_by(ledger_seals.c.number.desc()).limit(1)
-
-_COVERING: Final = text(
-    """
-SELECT entry.id AS entry_id, entry.account_id, entry.sequence, segment.seal_number,
-    seal.sealed_at, seal.hash
-FROM ledger_entries AS entry
-LEFT JOIN LATERAL (
-    SELECT * FROM ledger_seal_segments AS segment
-    WHERE segment.account_id = entry.account_id AND segment.first_sequence <= entry.sequence
-    ORDER BY segment.first_sequence DESC LIMIT 1
-) AS segment ON segment.last_sequence >= entry.sequence
-LEFT JOIN ledger_seals AS seal ON seal.number = segment.seal_number
-WHERE entry.transfer_id = CAST(:transfer AS uuid) AND entry.tenant_id = CAST(:tenant AS uuid)
-ORDER BY entry.id
-"""
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,23 +226,6 @@ class SealRepository:
                 hash=seal.hash,
             )
         )
-
-    async def covering(self, tenant_id: UUID, transfer_id: UUID) -> list[SealedEntry]:
-        """Tell for each entry of a transfer which seal covers it."""
-        rows = await self._connection.execute(
-            _COVERING, {"tenant": tenant_id, "transfer": transfer_id}
-        )
-        return [
-            SealedEntry(
-                row.entry_id,
-                row.account_id,
-                row.sequence,
-                row.seal_number,
-                row.sealed_at,
-                row.hash,
-            )
-            for row in rows
-        ]
 
 
 def seal_from(row: Any) -> Seal:

@@ -11,6 +11,7 @@ from domain.transfers import Transfer, accounts_of
 from persistence.audit import AuditFilter
 from persistence.database import Database, UnitOfWork
 from persistence.tenancy import EVERY_TENANT
+from services.chain_proofs import prove_transfer
 
 Row = TypeVar("Row")
 
@@ -83,5 +84,7 @@ async def _evidence(unit_of_work: UnitOfWork, transfer: Transfer, *, tenant_name
         accounts=await unit_of_work.labels.accounts(transfer.tenant_id, accounts_of(transfer.legs)),
         key_names=await unit_of_work.labels.api_keys([key for key in keys if key is not None]),
         more=more,
-        chain_proof=await unit_of_work.seals.covering(transfer.tenant_id, transfer.id),
+        chain_proof=await prove_transfer(
+            unit_of_work.chain_proofs, transfer.tenant_id, transfer.id
+        ),
     )

@@ -7,8 +7,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from domain.ids import TenantId, TransferId
-from domain.ledger_seals import GENESIS_HASH, Seal, SealContent, SealedEntry, root_of
+from domain.ledger_seals import GENESIS_HASH, Seal, SealContent, root_of
 from domain.limits import SEAL_ENTRIES_MAXIMUM, SEAL_SEGMENT_ENTRIES_MAXIMUM
 from persistence.database import Database, UnitOfWork
 from persistence.seals import UnsealedRange, WrittenSegment
@@ -117,11 +116,6 @@ class SealService:
         """Read a seal by its number."""
         async with self._database.reading(EVERY_TENANT) as unit_of_work:
             return await unit_of_work.seals.get(number)
-
-    async def covering(self, tenant_id: TenantId, transfer_id: TransferId) -> list[SealedEntry]:
-        """Tell for each entry of a transfer which seal covers it, and that seal's hash."""
-        async with self._database.reading(tenant_id) as unit_of_work:
-            return await unit_of_work.seals.covering(tenant_id, transfer_id)
 
     async def _seal_recent(self, run: _Run) -> bool:
         """Seal entries that were made since the last look; tell whether there may be more."""

@@ -1,7 +1,7 @@
 """What Temporal still has of a transfer's workflow, as evidence."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,16 +13,23 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionResponse,
+    GetWorkflowExecutionHistoryRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.evidence import HistoryRecord, TemporalEvidence
-from domain.limits import EVIDENCE_HISTORY_EVENTS_MAXIMUM
+from domain.evidence import HistoryRecord, TemporalEvidence, WorkflowRun
+from domain.limits import EVIDENCE_HISTORY_EVENTS_MAXIMUM, EVIDENCE_RUNS_MAXIMUM
 from domain.stuck import NOT_FOUND, OPEN_STATUSES
+from domain.transfers import Transfer
+from workflows.search_attributes import BATCH_ID, TRANSFER_ID
 from workflows.temporal_calls import (
     RPC_TIMEOUT,
     describe,
+    listed,
+    moment_in,
     moment_of,
     status_of,
     temporal_errors,
@@ -58,40 +65,80 @@ class HistoryReader:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def read(self, workflow_id: str) -> TemporalEvidence:
-        """Read what Temporal keeps of the newest run of a workflow."""
-        found = await describe(self._client, workflow_id)
-        if found is None:
-            return TemporalEvidence(workflow_id, None, NOT_FOUND, (), is_complete=True)
-        execution = found.workflow_execution_info.execution
-        try:
-            events, is_complete = await self._events(execution)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return TemporalEvidence(workflow_id, None, NOT_FOUND, (), is_complete=True)
-            raise
-        steps = _steps_of(events)
+    async def read(self, transfer: Transfer) -> TemporalEvidence:
+        """Read what Temporal keeps of the runs of a transfer's workflow, the oldest first.
+
+        Notes
+        -----
+        Of very many runs, the newest. A run whose history is gone tells nothing any more.
+        """
+        workflow_id = transfer.workflow_id
+        described, is_complete = await self._runs(transfer)
+        runs: list[WorkflowRun] = []
+        records: list[HistoryRecord] = []
+        left = EVIDENCE_HISTORY_EVENTS_MAXIMUM
+        for found in reversed(described):
+            events, is_whole = await self._events(_execution_of(found), left)
+            left -= len(events)
+            is_complete = is_complete and is_whole
+            runs.insert(0, _run_of(found))
+            records = [*await self._records(found, events), *records]
+        newest = runs[-1] if runs else None
+        return TemporalEvidence(
+            workflow_id=workflow_id,
+            run_id=newest.id if newest else None,
+            status=newest.status if newest else NOT_FOUND,
+            runs=runs,
+            records=records,
+            is_complete=is_complete,
+        )
+
+    async def _runs(
+        self, transfer: Transfer
+    ) -> tuple[list[DescribeWorkflowExecutionResponse], bool]:
+        """Find the runs of a transfer's workflow, oldest first; tell whether those are all.
+
+        Notes
+        -----
+        Temporal's list may lag, so that the newest run is asked for by itself. It is searched by
+        ids: the workflow's own ends with a client's key, which may hold any character.
+        """
+        newest = await describe(self._client, transfer.workflow_id)
+        if newest is None:
+            return [], True
+        found = {_execution_of(newest).run_id: newest}
+        query = f"{TRANSFER_ID.name} = '{transfer.id}'"
+        if transfer.batch_id is not None:
+            query = f"{BATCH_ID.name} = '{transfer.batch_id}'"
+        run_ids = [
+            info.execution.run_id
+            async for info in listed(self._client, query, maximum=EVIDENCE_RUNS_MAXIMUM + 1)
+            if info.execution.workflow_id == transfer.workflow_id
+        ]
+        for run_id in run_ids[:EVIDENCE_RUNS_MAXIMUM]:
+            if run_id not in found:
+                run = await describe(self._client, transfer.workflow_id, run_id)
+                if run is not None:
+                    found[run_id] = run
+        return sorted(found.values(), key=_started_at), len(run_ids) <= EVIDENCE_RUNS_MAXIMUM
+
+    async def _records(
+        self, found: DescribeWorkflowExecutionResponse, events: Sequence[HistoryEvent]
+    ) -> list[HistoryRecord]:
+        execution, steps = _execution_of(found), _steps_of(events)
         records = [
             await self._record(execution, event.event_id, moment_of(event.event_time), facts)
             for event in events
             if (facts := _facts_of(event, steps)) is not None
         ]
-        status = status_of(found)
         # Of a workflow that was terminated, the server still tells what was pending then.
-        pending_activities = found.pending_activities if status in OPEN_STATUSES else ()
-        records += [
+        pending_activities = found.pending_activities if status_of(found) in OPEN_STATUSES else ()
+        return records + [
             await self._record(
                 execution, 0, moment_of(pending.last_started_time), _pending(pending)
             )
             for pending in pending_activities
         ]
-        return TemporalEvidence(
-            workflow_id=workflow_id,
-            run_id=execution.run_id,
-            status=status,
-            records=records,
-            is_complete=is_complete,
-        )
 
     async def _record(
         self, execution: WorkflowExecution, event_id: int, moment: datetime, facts: _Facts
@@ -109,25 +156,50 @@ class HistoryReader:
             error=error or None,
         )
 
-    async def _events(self, execution: WorkflowExecution) -> tuple[list[HistoryEvent], bool]:
+    async def _events(
+        self, execution: WorkflowExecution, maximum: int
+    ) -> tuple[list[HistoryEvent], bool]:
+        """Read a run's history from its start; tell whether that is all of it."""
         events: list[HistoryEvent] = []
         next_page = b""
-        while len(events) < EVIDENCE_HISTORY_EVENTS_MAXIMUM:
-            with temporal_errors():
-                page = await self._client.workflow_service.get_workflow_execution_history(
-                    GetWorkflowExecutionHistoryRequest(
-                        namespace=self._client.namespace,
-                        execution=execution,
-                        maximum_page_size=PAGE_EVENTS,
-                        next_page_token=next_page,
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
+        while len(events) < maximum:
+            try:
+                with temporal_errors():
+                    page = await self._client.workflow_service.get_workflow_execution_history(
+                        GetWorkflowExecutionHistoryRequest(
+                            namespace=self._client.namespace,
+                            execution=execution,
+                            maximum_page_size=PAGE_EVENTS,
+                            next_page_token=next_page,
+                        ),
+                        timeout=RPC_TIMEOUT,
+                    )
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                return events, False
             events += page.history.events
             next_page = page.next_page_token
             if not next_page:
-                return events, True
-        return events[:EVIDENCE_HISTORY_EVENTS_MAXIMUM], False
+                return events[:maximum], len(events) <= maximum
+        return events[:maximum], False
+
+
+def _execution_of(found: DescribeWorkflowExecutionResponse) -> WorkflowExecution:
+    return found.workflow_execution_info.execution
+
+
+def _started_at(found: DescribeWorkflowExecutionResponse) -> datetime:
+    return moment_of(found.workflow_execution_info.start_time)
+
+
+def _run_of(found: DescribeWorkflowExecutionResponse) -> WorkflowRun:
+    return WorkflowRun(
+        id=_execution_of(found).run_id,
+        status=status_of(found),
+        started_at=_started_at(found),
+        closed_at=moment_in(found.workflow_execution_info, "close_time"),
+    )
 
 
 _Steps = Mapping[int, str]

@@ -29,13 +29,17 @@ class EvidenceDesk:
         self._history = history
         self._made = 0
 
-    async def gather(self, transfer_id: TransferId, *, tenant_id: TenantId | None) -> EvidenceView:
+    async def gather(
+        self, transfer_id: TransferId, *, tenant_id: TenantId | None, for_operators: bool = False
+    ) -> EvidenceView:
         """Put together all that is on record of a transfer.
 
         Parameters
         ----------
         tenant_id
             Whose it must be; ``None`` for any tenant's.
+        for_operators
+            With what the seals tell of the ledger as a whole.
 
         Raises
         ------
@@ -50,12 +54,14 @@ class EvidenceDesk:
         evidence does not wait for it.
         """
         evidence = await self._service.gather(transfer_id, tenant_id=tenant_id)
-        workflow_id = evidence.transfer.workflow_id
+        transfer = evidence.transfer
         try:
-            workflow = await self._history.read(workflow_id)
+            workflow = await self._history.read(transfer)
         except TemporalUnavailable:
-            workflow = TemporalEvidence(workflow_id, None, UNAVAILABLE, (), is_complete=False)
-        return EvidenceView.of(evidence, workflow, datetime.now(UTC))
+            workflow = TemporalEvidence(
+                transfer.workflow_id, None, UNAVAILABLE, (), (), is_complete=False
+            )
+        return EvidenceView.of(evidence, workflow, datetime.now(UTC), for_operators=for_operators)
 
     async def pdf(self, view: EvidenceView) -> bytes:
         """Set an evidence document as pages.

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from api.evidence.pdf_proof import proof_tables
 from api.statements.pdf_sheet import (
     ACCENT,
     BASELINE,
@@ -50,6 +51,7 @@ class PdfEvidence(PdfSheet):
         self._transfer: Document = document["transfer"]
         self._numbers = {each["id"]: each["account_number"] for each in document["accounts"]}
         self._describe()
+        self._attach()
 
     def write(self) -> bytearray:
         """Set all of it, and give the document."""
@@ -71,6 +73,15 @@ class PdfEvidence(PdfSheet):
         pdf.set_creator("Durable transfers")
         pdf.set_lang("en")
         pdf.set_creation_date(datetime.fromisoformat(self._document["generated_at"]))
+
+    def _attach(self) -> None:
+        """Attach the JSON document, from which everything here can be made again."""
+        self._pdf.embed_file(
+            bytes=json.dumps(self._document, ensure_ascii=False).encode(),
+            basename=f"evidence-{self._transfer['id']}.json",
+            mime_type="application/json",
+            modification_date=datetime.fromisoformat(self._document["generated_at"]),
+        )
 
     def _head(self) -> None:
         transfer = self._transfer
@@ -227,11 +238,33 @@ class PdfEvidence(PdfSheet):
     def _workflow(self) -> None:
         """Set what Temporal still has."""
         workflow = self._document["workflow"]
+        numbers = {each["run_id"]: str(n) for n, each in enumerate(workflow["runs"], 1)}
         self._table(
             f"Workflow {workflow['workflow_id']}: {workflow['status']}",
-            (("Time (UTC)", 2.0), ("What", 2.4), ("Step", 1.8), ("Attempt", 0.8), ("Error", 5.0)),
+            (
+                *(("Run", 0.5), ("Started (UTC)", 2.0), ("Ended (UTC)", 2.0), ("Status", 2.0)),
+                ("Id of the run", 4.0),
+            ),
             [
                 (
+                    numbers[each["run_id"]],
+                    _time(each["started_at"]),
+                    _time(each["closed_at"]),
+                    each["status"],
+                    each["run_id"],
+                )
+                for each in workflow["runs"]
+            ],
+        )
+        self._table(
+            "Attempts" if workflow["is_complete"] else "Attempts (not all of them)",
+            (
+                *(("Run", 0.5), ("Time (UTC)", 2.0), ("What", 2.4), ("Step", 1.8)),
+                *(("Attempt", 0.8), ("Error", 4.5)),
+            ),
+            [
+                (
+                    numbers.get(each["run_id"], NOTHING),
                     _time(each["occurred_at"]),
                     each["what"],
                     each["step"] or NOTHING,
@@ -244,19 +277,8 @@ class PdfEvidence(PdfSheet):
 
     def _proof(self) -> None:
         """Set how the entries are sealed, and what is left out of this document."""
-        self._table(
-            "Chain proof",
-            (("Entry", 3.4), ("Seal", 0.8), ("Sealed at (UTC)", 2.0), ("Hash of the seal", 5.8)),
-            [
-                (
-                    each["entry_id"],
-                    "not yet" if each["seal_number"] is None else str(each["seal_number"]),
-                    NOTHING if each["sealed_at"] is None else _time(each["sealed_at"]),
-                    each["seal_hash"] or NOTHING,
-                )
-                for each in self._document["chain_proof"]
-            ],
-        )
+        for title, columns, rows in proof_tables(self._document["chain_proof"], self._numbers):
+            self._table(title, columns, rows)
         if self._document["more"]:
             left_out = ", ".join(self._document["more"])
             self._table("Not whole", (("Lists with more rows than are here", 1.0),), [(left_out,)])
@@ -321,7 +343,7 @@ class PdfEvidence(PdfSheet):
         return True
 
     def _end_page(self) -> None:
-        self._foot("Long texts are cut off with dots; the JSON document has them whole.")
+        self._foot("Long texts are cut off with dots; the attached JSON document has them whole.")
 
     def _number(self, account_id: str) -> str:
         return str(self._numbers.get(account_id, account_id))

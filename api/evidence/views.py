@@ -7,10 +7,17 @@ from pydantic import BaseModel, Field
 
 from api.account_schemas import EntryView
 from api.audit_schemas import AuditRecordView
+from api.evidence.chain_proof import ChainProofView
 from api.transfer_views import EventView, TransferView
-from domain.evidence import Evidence, HistoryRecord, HoldRecord, KeyClaim, TemporalEvidence
+from domain.evidence import (
+    Evidence,
+    HistoryRecord,
+    HoldRecord,
+    KeyClaim,
+    TemporalEvidence,
+    WorkflowRun,
+)
 from domain.ids import ApiKeyId
-from domain.ledger_seals import SealedEntry
 from domain.operations import Operation, OperationRecord
 from domain.transfers import HoldStatus
 
@@ -99,6 +106,7 @@ class HoldView(BaseModel):
 class HistoryView(BaseModel):
     """One thing that Temporal kept of the workflow."""
 
+    run_id: str
     event_id: int = Field(description="In the run's history; 0 for what is still pending.")
     occurred_at: datetime
     what: str
@@ -110,6 +118,7 @@ class HistoryView(BaseModel):
     def of(record: HistoryRecord) -> "HistoryView":
         """Show a record."""
         return HistoryView(
+            run_id=record.run_id,
             event_id=record.event_id,
             occurred_at=record.occurred_at,
             what=record.what,
@@ -119,37 +128,33 @@ class HistoryView(BaseModel):
         )
 
 
+class RunView(BaseModel):
+    """One run of the workflow: an operator's restart begins another."""
+
+    run_id: str
+    status: str
+    started_at: datetime
+    closed_at: datetime | None
+
+    @staticmethod
+    def of(run: WorkflowRun) -> "RunView":
+        """Show a run."""
+        return RunView(
+            run_id=run.id, status=run.status, started_at=run.started_at, closed_at=run.closed_at
+        )
+
+
 class WorkflowEvidenceView(BaseModel):
     """What Temporal still has of the workflow: it forgets after its retention."""
 
     workflow_id: str
-    run_id: str | None
-    status: str = Field(description="NOT_FOUND once it was forgotten; UNAVAILABLE for no answer.")
-    history: list[HistoryView]
+    run_id: str | None = Field(description="Of the newest run.")
+    status: str = Field(
+        description="Of the newest run. NOT_FOUND once it was forgotten; UNAVAILABLE for no answer."
+    )
+    runs: list[RunView] = Field(description="Those that Temporal still knows, oldest first.")
+    history: list[HistoryView] = Field(description="Of all these runs, oldest first.")
     is_complete: bool
-
-
-class SealedEntryView(BaseModel):
-    """Which seal covers an entry; `transfers verify` and a checkpoint prove the seal."""
-
-    entry_id: UUID
-    account_id: UUID
-    sequence: int
-    seal_number: int | None = Field(description="Null where it is not sealed yet.")
-    sealed_at: datetime | None
-    seal_hash: str | None = Field(description="SHA-256 of the seal, as hexadecimal digits.")
-
-    @staticmethod
-    def of(sealed: SealedEntry) -> "SealedEntryView":
-        """Show which seal covers an entry."""
-        return SealedEntryView(
-            entry_id=sealed.entry_id,
-            account_id=sealed.account_id,
-            sequence=sealed.sequence,
-            seal_number=sealed.seal_number,
-            sealed_at=sealed.sealed_at,
-            seal_hash=None if sealed.seal_hash is None else sealed.seal_hash.hex(),
-        )
 
 
 class EvidenceView(BaseModel):
@@ -169,18 +174,21 @@ class EvidenceView(BaseModel):
     reversals: list[TransferView]
     audit: list[AuditRecordView] = Field(description="Oldest first.")
     workflow: WorkflowEvidenceView
-    chain_proof: list[SealedEntryView] = Field(
-        description="By which seal of the ledger's hash chain each entry is covered."
-    )
+    chain_proof: ChainProofView
     more: list[str] = Field(description="Names of lists that have more than is shown here.")
 
     @staticmethod
     def of(
-        evidence: Evidence, workflow: TemporalEvidence, generated_at: datetime
+        evidence: Evidence,
+        workflow: TemporalEvidence,
+        generated_at: datetime,
+        *,
+        for_operators: bool,
     ) -> "EvidenceView":
-        """Show what was gathered."""
+        """Show what was gathered; to others than operators, nothing of the ledger as a whole."""
         transfer, names = evidence.transfer, dict(evidence.key_names)
         original = evidence.original
+        proof = ChainProofView.of(evidence.chain_proof, for_operators=for_operators)
         return EvidenceView(
             generated_at=generated_at,
             tenant_id=transfer.tenant_id,
@@ -202,11 +210,12 @@ class EvidenceView(BaseModel):
                 workflow_id=workflow.workflow_id,
                 run_id=workflow.run_id,
                 status=workflow.status,
+                runs=[RunView.of(run) for run in workflow.runs],
                 history=[HistoryView.of(record) for record in workflow.records],
                 is_complete=workflow.is_complete,
             ),
-            chain_proof=[SealedEntryView.of(sealed) for sealed in evidence.chain_proof],
-            more=list(evidence.more),
+            chain_proof=proof,
+            more=[*evidence.more, *([] if proof.is_complete else ["chain_proof"])],
         )
 
 

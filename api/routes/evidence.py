@@ -44,13 +44,16 @@ async def get_evidence(
     """Give all that is on record of a transfer.
 
     Request, fingerprint, approvals and other operations, holds, entries, log of stages, audit,
-    reversals, and what Temporal still has of its attempts.
+    reversals, what Temporal still has of its attempts in all runs, and the proof that the entries
+    are those that were sealed.
 
     With `operations:read` beside it, of any tenant's; else of the tenant's own.
     """
     sees_all = Scope.OPERATIONS_READ in principal.scopes
     view = await context.evidence.gather(
-        transfer, tenant_id=None if sees_all else principal.tenant_id
+        transfer,
+        tenant_id=None if sees_all else principal.tenant_id,
+        for_operators=sees_all,
     )
     headers = {"Cache-Control": "private, no-store", "Vary": "Accept"}
     is_pdf = format_ is EvidenceFormat.PDF or (

@@ -1,6 +1,11 @@
 """All that is on record of a transfer, in one document."""
 
 import io
+import json
+import struct
+import uuid
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pypdf
@@ -69,7 +74,9 @@ async def test_a_document_tells_of_request_operations_money_and_attempts(
     assert found["workflow"]["status"] == "COMPLETED"
     steps = {each["step"] for each in found["workflow"]["history"]}
     assert {"reserve_funds", "carry_out_operation", "capture"} <= steps
-    assert {each["entry_id"] for each in found["chain_proof"]} == {each["id"] for each in entries}
+    assert {each["entry_id"] for each in found["chain_proof"]["entries"]} == {
+        each["id"] for each in entries
+    }
     assert found["more"] == []
     back = await evidence(tenant, found["reversals"][0])
     assert back["reversal_of"]["id"] == held["id"]
@@ -152,11 +159,15 @@ async def test_only_the_tenant_and_operators_get_it(
     path = f"/transfers/{transfer['id']}/evidence"
     stranger = await make_tenant(scopes=[Scope.TRANSFERS_READ])
     operator = await make_tenant(scopes=[Scope.TRANSFERS_READ, Scope.OPERATIONS_READ])
+    client = await make_tenant(tenant.record.tenant_name, scopes=[Scope.TRANSFERS_READ])
     writer = await make_tenant(tenant.record.tenant_name, scopes=[Scope.TRANSFERS_WRITE])
 
     problem_of(await stranger.call("GET", path), 404, "transfer_not_found")
     problem_of(await writer.call("GET", path), 403, "scope_missing")
     assert (await evidence(operator, transfer))["tenant_name"] == tenant.record.tenant_name
+    own = (await evidence(client, transfer))["chain_proof"]
+    assert len(own["entries"]) == 2
+    assert all(seal["content"] is None for seal in own["seals"])
     response = await tenant.call("GET", path, params={"format": "docx"})
     problem_of(response, 422, "validation_failed")
 
@@ -175,23 +186,68 @@ async def test_the_command_writes_it(
     assert "transfer_not_found" in await transfers.refused("evidence", source["id"])
 
 
-async def test_each_entry_names_the_seal_that_covers_it(
+async def test_a_reader_makes_the_chain_proof_again_from_the_document_alone(
     services: Services, tenant: Client, accounts: tuple[Json, Json]
 ) -> None:
     source, destination = accounts
     transfer = await tenant.transfer(source=source["id"], destination=destination["id"], amount=1)
+    assert (await evidence(tenant, transfer))["chain_proof"]["result"] in {"unsealed", "proved"}
 
     async def is_sealed() -> bool:
         await services.seals.seal(seconds=5)
-        proof = (await evidence(tenant, transfer))["chain_proof"]
-        return all(each["seal_number"] for each in proof)
+        return bool((await evidence(tenant, transfer))["chain_proof"]["result"] == "proved")
 
     await until(is_sealed)
 
-    proof = (await evidence(tenant, transfer))["chain_proof"]
-    assert len(proof) == 2
-    newest = await services.seals.newest()
-    assert newest is not None
-    for each in proof:
-        assert each["seal_number"] <= newest.content.number
-        assert len(bytes.fromhex(each["seal_hash"])) == 32
+    found = await evidence(tenant, transfer)
+    require_proof(found)
+    assert len(found["chain_proof"]["entries"]) == 2
+    assert "chain_proof" not in found["more"]
+    path = f"/transfers/{transfer['id']}/evidence"
+    pdf = pypdf.PdfReader(
+        io.BytesIO((await tenant.call("GET", path, params={"format": "pdf"})).content)
+    )
+    (attached,) = pdf.attachments[f"evidence-{transfer['id']}.json"]
+    require_proof(json.loads(attached))
+    text = "".join("".join(page.extract_text().split()) for page in pdf.pages)
+    for seal in found["chain_proof"]["seals"]:
+        assert seal["hash"] in text
+
+
+def require_proof(document: Json) -> None:
+    """Go from the entries to the seals' hashes as docs/tamper-evidence.md says, and by no other."""
+    proof = document["chain_proof"]
+    entries = {each["id"]: each for each in document["entries"]}
+    segments = {(each["seal_number"], each["account_id"]): each for each in proof["segments"]}
+    for each in proof["entries"]:
+        text = json.loads(each["entry_text"])
+        entry = entries[each["entry_id"]]
+        assert text[1:4:2] == [entry["id"], document["transfer"]["id"]]
+        assert text[4:6] == [entry["account_id"], str(entry["sequence"])]
+        assert text[6:8] == [entry["direction"], str(entry["amount"])]
+        segment = segments[each["seal_number"], each["account_id"]]
+        place = 80 * (each["sequence"] - segment["first_sequence"])
+        assert bytes.fromhex(segment["records"])[place : place + 80] == (
+            uuid.UUID(each["entry_id"]).bytes
+            + sha256(each["entry_text"].encode()).digest()
+            + sha256(proof["transfer_text"].encode()).digest()
+        )
+    for segment in segments.values():
+        range_of_it = (segment["first_sequence"], segment["last_sequence"])
+        head = uuid.UUID(segment["account_id"]).bytes + struct.pack(">qq", *range_of_it)
+        assert segment["digest"] == sha256(head + bytes.fromhex(segment["records"])).hexdigest()
+    for seal in proof["seals"]:
+        content = seal["content"]
+        of_seal = {
+            segment["digest"] for key, segment in segments.items() if key[0] == seal["number"]
+        }
+        digests = content["segment_digests"]
+        assert of_seal <= set(digests)
+        assert content["root"] == sha256(bytes.fromhex("".join(digests))).hexdigest()
+        moment = datetime.fromisoformat(seal["sealed_at"]) - datetime(1970, 1, 1, tzinfo=UTC)
+        fields = [
+            *("durable-transfers/seal/1", seal["number"], content["previous_hash"]),
+            *(content[name] for name in ("root", "segments", "entries", "position")),
+            moment // timedelta(microseconds=1),
+        ]
+        assert seal["hash"] == sha256(json.dumps([*map(str, fields)]).encode()).hexdigest()

@@ -330,16 +330,6 @@ async def test_an_account_with_a_gap_is_left_unsealed_and_keeps_no_other_back(
     assert (proof.violations, proof.unsealed_entries) == ((), 1)
 
 
-async def test_each_entry_of_a_transfer_names_its_seal(ledger: SealedLedger) -> None:
-    (last,) = await ledger.move(7)
-    first = (await ledger.entries(ledger.wallets.source.id))[0]["transfer_id"]
-    covering = await ledger.services.seals.covering(ledger.wallets.tenant_id, first)
-    assert [(entry.seal_number, entry.sequence) for entry in covering] == [(1, 1), (1, 1)]
-    assert {entry.seal_hash for entry in covering} != {None}
-    unsealed = await ledger.services.seals.covering(ledger.wallets.tenant_id, last.id)
-    assert [entry.seal_number for entry in unsealed] == [None, None]
-
-
 async def test_a_checkpoint_of_a_chain_that_grew_since_still_holds(ledger: SealedLedger) -> None:
     known = await ledger.newest()
     await ledger.move(7)

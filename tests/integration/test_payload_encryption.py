@@ -142,7 +142,9 @@ async def test_failures_are_encrypted_and_shown_to_operators(
     assert await shown() == told
     operations = OperationsGateway(encrypted, task_queue=running.task_queue)
     assert [s.last_failure for s in (await operations.look(wallets.workflow_id)).steps] == [told]
-    evidence = await HistoryReader(encrypted).read(wallets.workflow_id)
+    transfer = await wallets.transfer()
+    assert transfer is not None
+    evidence = await HistoryReader(encrypted).read(transfer)
     errors = {record.what: record.error for record in evidence.records if record.error}
     assert errors == {"local activity failed": told, "activity pending": told}
     described = await encrypted.workflow_service.describe_workflow_execution(

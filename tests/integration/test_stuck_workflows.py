@@ -16,7 +16,8 @@ from domain.access import Scope
 from domain.limits import OVERDUE_SECONDS
 from domain.states import ProcessState, TransferStage
 from runtime.composition import Services
-from tests.support.api import Client
+from tests.support.api import Client, Json
+from tests.support.command import Command
 from tests.support.proof import require_clean_ledger
 from tests.support.scraping import scraped
 from tests.support.stack import Stack
@@ -38,7 +39,12 @@ async def wallets(services: Services) -> Wallets:
 @pytest.fixture
 async def operator(make_tenant: TenantMaker) -> Client:
     return await make_tenant(
-        scopes=[Scope.AUDIT_READ, Scope.OPERATIONS_READ, Scope.OPERATIONS_WRITE]
+        scopes=[
+            Scope.AUDIT_READ,
+            Scope.OPERATIONS_READ,
+            Scope.OPERATIONS_WRITE,
+            Scope.TRANSFERS_READ,
+        ]
     )
 
 
@@ -99,7 +105,30 @@ async def test_a_terminated_transfer_is_restarted_and_moves_the_money_once(
     assert {(row["action"], row["reason"]) for row in log} == {("operations.restart", REASON)}
     assert await until_ended(wallets) is ProcessState.SUCCESS
     assert await wallets.amounts() == (-100, 0, 100)
+    await until_told_of_all_runs(operator, transfer_id, runs=1 + times)
     await require_clean_ledger(stack)
+
+
+async def until_told_of_all_runs(operator: Client, transfer_id: str, *, runs: int) -> None:
+    """Wait until the evidence has each run with its attempts, the oldest first."""
+    found: Json = {}
+
+    async def is_told() -> bool:
+        nonlocal found
+        found = (await operator.get(f"/transfers/{transfer_id}/evidence"))["workflow"]
+        return len(found["runs"]) > 1 and found["status"] == "COMPLETED"
+
+    await until(is_told)
+    run_ids = [run["run_id"] for run in found["runs"]]
+    # Restarts at one moment end one another: those that came too late have begun no run.
+    assert 2 <= len(set(run_ids)) == len(run_ids) <= runs
+    assert found["runs"][0]["status"] == "TERMINATED"
+    assert found["run_id"] == run_ids[-1]
+    steps = {(record["run_id"], record["step"]) for record in found["history"]}
+    assert {(run_ids[0], "reserve_funds"), (run_ids[-1], "finalise")} <= steps
+    told = [record["run_id"] for record in found["history"]]
+    assert told == sorted(told, key=run_ids.index)
+    assert found["is_complete"]
 
 
 @pytest.mark.parametrize("action", ["resolve", "cancel"])
@@ -233,7 +262,11 @@ async def test_what_a_broken_build_holds_up_is_restarted_on_a_sound_one_or_resol
         assert found["last_error"] == "RuntimeError: a build with a bug"
         assert found["attempts"] >= 3
         assert found["actions"] == ["cancel", "resolve", "restart"]
-        await done(operator, transfer_id, action)
+        transfers = Command(TRANSFERS_API_URL=operator.api_url, TRANSFERS_API_KEY=operator.api_key)
+        shown = await transfers.printed("operate", "show", transfer_id)
+        assert "a build with a bug" in shown.output
+        acted = await transfers.printed("operate", action, transfer_id, "--reason", REASON)
+        assert " done " in acted.output
         assert await until_ended(wallets) is state
     await require_clean_ledger(stack)
 
