@@ -51,6 +51,13 @@ class BatchOptions(RequestBody):
     atomic: StrictBool = False
     description: Description | None = None
 
+    @staticmethod
+    def named(**options: object) -> "BatchOptions":
+        """Take what is named; ``None`` stands for an option that is not."""
+        return BatchOptions.model_validate(
+            {name: value for name, value in options.items() if value is not None}
+        )
+
 
 class BatchCreate(BatchOptions):
     """A batch as JSON."""

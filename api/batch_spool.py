@@ -71,14 +71,15 @@ def spooled(body: IO[bytes], media_type: str, options: BatchOptions) -> Iterator
     Parameters
     ----------
     options
-        What the query asks for; a JSON body has its own.
+        What the query asks for; a JSON body may add to it.
 
     Raises
     ------
     MalformedBody
         It is not of its content type.
     ValidationFailed
-        Rows are not as they should be, too many, or none; the first mistakes are named.
+        Rows are not as they should be, too many, or none, or a JSON body asks for something else
+        than the query; the first mistakes are named.
     """
     text = io.TextIOWrapper(body, encoding="utf-8", newline="")
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as file:
@@ -91,7 +92,7 @@ def spooled(body: IO[bytes], media_type: str, options: BatchOptions) -> Iterator
         finally:
             text.detach()
         if isinstance(rows, JsonRows):
-            options = spool.options_from(rows.others)
+            options = spool.options_with(options, rows.others)
         yield spool.finished(options)
 
 
@@ -115,13 +116,17 @@ class _Spool:
             if len(self._problems) >= BATCH_ERRORS_SHOWN_MAXIMUM:
                 break
 
-    def options_from(self, fields: Mapping[str, Any]) -> BatchOptions:
-        """Read what a JSON body asks for beside its rows."""
+    def options_with(self, query: BatchOptions, fields: Mapping[str, Any]) -> BatchOptions:
+        """Add what a JSON body asks for beside its rows; what both name must be the same."""
         try:
-            return BatchOptions.model_validate(fields)
+            body = BatchOptions.model_validate(fields)
         except ValidationError as error:
             self._wrong_fields(error, "")
-            return BatchOptions()
+            return query
+        for name in sorted(query.model_fields_set & body.model_fields_set):
+            if getattr(query, name) != getattr(body, name):
+                self._wrong(name, "differs_from_query", "the query names another value")
+        return query.model_copy(update=body.model_dump(exclude_unset=True))
 
     def finished(self, options: BatchOptions) -> SpooledBatch:
         """Give what was read.

@@ -47,9 +47,11 @@ def create(
         str | None, typer.Option(help="Idempotency key. Left out: a new one, which is printed.")
     ] = None,
     atomic: Annotated[
-        bool, typer.Option("--atomic", help="All rows or none (not for .json, which says it).")
+        bool, typer.Option("--atomic", help="All rows or none; a .json file may say it itself.")
     ] = False,
-    description: Annotated[str | None, typer.Option(help="What it is for (not for .json).")] = None,
+    description: Annotated[
+        str | None, typer.Option(help="What it is for; a .json file may say it itself.")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every row has its outcome.")
     ] = False,

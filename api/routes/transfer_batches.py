@@ -33,7 +33,7 @@ from api.parameters import (
 from api.problems import problem_response
 from api.responses import answer, answer_page, problems
 from api.schemas import ChangeBody, ListView
-from domain.batches import ResultFormat, RowStatus
+from domain.batches import ResultFormat, RowStatus, TransferBatch
 
 router = APIRouter(prefix="/v1/transfer-batches", tags=["transfer batches"])
 
@@ -75,13 +75,16 @@ async def create_batch(
     principal: TransfersWriter,
     idempotency_key: IdempotencyKey,
     wait_seconds: PromptSeconds,
-    atomic: Annotated[bool, Query(description="All rows or none; for NDJSON and CSV.")] = False,
-    description: Annotated[Description | None, Query(description="For NDJSON and CSV.")] = None,
+    atomic: Annotated[
+        bool | None, Query(description="All rows or none; false where nothing says it.")
+    ] = None,
+    description: Annotated[Description | None, Query(description="What the batch is for.")] = None,
 ) -> Response:
     """Post many transfers, each with a key of its own, in the order of the rows.
 
     Answers 202 as soon as all rows are recorded, or 201 where every row has its outcome within
-    `Prefer: wait=<seconds>`. A row that is not well formed refuses the whole batch.
+    `Prefer: wait=<seconds>`. A row that is not well formed refuses the whole batch. What a JSON
+    body and the query both name must be the same.
     """
     media_type = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES:
@@ -96,7 +99,7 @@ async def create_batch(
             idempotency_key,
             request.stream(),
             media_type=media_type,
-            options=BatchOptions(atomic=atomic, description=description),
+            options=BatchOptions.named(atomic=atomic, description=description),
             wait_seconds=wait_seconds,
         )
     except MalformedBody:
@@ -185,13 +188,17 @@ async def cancel_batch(
     cancelled = await context.batch_intake.cancel(
         principal.tenant_id, batch, actor=principal.actor, reason=ChangeBody.reason_of(body)
     )
-    return answer(BatchView.of(cancelled), HTTPStatus.ACCEPTED)
+    return answer(BatchView.of(cancelled), HTTPStatus.ACCEPTED, {"Location": _location(cancelled)})
 
 
 def _outcome(submission: BatchSubmission) -> Response:
     batch = submission.batch
-    headers = {"Location": f"/v1/transfer-batches/{batch.id}"}
+    headers = {"Location": _location(batch)}
     if submission.is_replay:
         headers["Idempotency-Replayed"] = "true"
     status = HTTPStatus.CREATED if batch.is_final else HTTPStatus.ACCEPTED
     return answer(BatchView.of(batch), status, headers)
+
+
+def _location(batch: TransferBatch) -> str:
+    return f"/v1/transfer-batches/{batch.id}"

@@ -192,13 +192,59 @@ async def test_a_body_of_another_kind_or_size_is_refused(tenant: Client) -> None
     problem_of(missing, 400, "idempotency_key_missing")
 
 
-async def test_the_query_asks_for_all_or_nothing_where_the_body_cannot(tenant: Client) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"atomic": True}, {"description": "pay", "atomic": True}, None],
+    ids=["json", "json that says a part", "json that says all", "ndjson"],
+)
+async def test_the_query_asks_for_all_or_nothing_in_every_form(
+    tenant: Client, body: Json | None
+) -> None:
     account = (await tenant.account())["id"]
     rows = [row(type="DEPOSIT", destination=account), row(type="WITHDRAWAL", source="ext:nobody")]
-    response = await post_text(tenant, ndjson(rows), NDJSON, query="?atomic=true&description=pay")
+    query = "?atomic=true&description=pay"
+    if body is None:
+        response = await post_text(tenant, ndjson(rows), NDJSON, query=query)
+    else:
+        text = json.dumps(body | {"transfers": rows})
+        response = await post_text(tenant, text, "application/json", query=query)
     batch = response.json()
     assert (batch["atomic"], batch["description"], batch["stage"]) == (True, "pay", "REJECTED")
     assert await tenant.posted(account) == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "named"),
+    [
+        ("?atomic=true", {"atomic": False}, ["atomic"]),
+        ("?atomic=false", {"atomic": True}, ["atomic"]),
+        ("?description=pay", {"description": "rent"}, ["description"]),
+        ("?description=pay", {"description": None}, ["description"]),
+        (
+            "?atomic=true&description=a",
+            {"atomic": False, "description": "b"},
+            ["atomic", "description"],
+        ),
+    ],
+)
+async def test_a_body_that_asks_for_something_else_than_the_query_is_refused(
+    tenant: Client, stack: Stack, query: str, body: Json, named: list[str]
+) -> None:
+    text = json.dumps({"transfers": [row(type="DEPOSIT", destination="ext:a")], **body})
+    response = await post_text(tenant, text, "application/json", query=query)
+    problem = problem_of(response, 422, "validation_failed")
+    assert [error["field"] for error in problem["errors"]] == named
+    assert await recorded(tenant, stack) == 0
+
+
+async def test_what_the_query_and_the_body_say_is_one_request(tenant: Client) -> None:
+    account = (await tenant.account())["id"]
+    rows = [row(type="DEPOSIT", destination=account)]
+    first = await post_batch(tenant, rows, key="one", atomic=True)
+    text = json.dumps({"transfers": rows})
+    again = await post_text(tenant, text, "application/json", key="one", query="?atomic=true")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json() == first.json()
 
 
 async def test_the_same_key_with_other_rows_is_another_request(tenant: Client) -> None:

@@ -170,7 +170,8 @@ async def test_a_cancelled_batch_stops_between_two_chunks_and_says_what_was_post
         await until(is_held_up)
         cancel = asyncio.create_task(tenant.call("POST", f"{path}/cancel"))
         await until(lambda: _has_lock_waiters(stack, 2))
-    assert (await cancel).status_code == 202
+    answer = await cancel
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1{path}")
     done = await finished(tenant, batch["id"])
     assert (done["state"], done["stage"]) == ("FAILED", "CANCELLED")
     assert done["failure"]["code"] == "batch_cancelled"
