@@ -47,7 +47,13 @@ def import_files(
     ],
     *,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=CONCURRENCY_MAXIMUM, help="Requests in flight at most.")
+        int,
+        typer.Option(
+            min=1,
+            max=CONCURRENCY_MAXIMUM,
+            help="Requests in flight at most: for accounts, and with --one-by-one. Batches go one"
+            " after the other.",
+        ),
     ] = CONCURRENCY_DEFAULT,
     one_by_one: Annotated[
         bool,
@@ -71,9 +77,9 @@ def import_files(
     effective_at, description. Accounts are named by UUID, account number or ext:ID. Other columns
     are ignored.
 
-    Transfers go in batches of some thousands, in the file's order; with --one-by-one several are in
-    flight, but those of one account keep it. Exit code 0 where every row has moved its money, now
-    or earlier.
+    Transfers go in batches of some thousands, one after the other, in the file's order; with
+    --one-by-one several are in flight, but those of one account keep it. Exit code 0 where every
+    row has moved its money, now or earlier.
     """
     try:
         accounts, transfers = AccountFile(accounts_csv), TransferFile(transfers_csv)

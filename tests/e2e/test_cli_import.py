@@ -1,12 +1,13 @@
 """`transfers import` against the real stack: once, in order, and with nothing half-done."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.support.api import Client
-from tests.support.command import Command
+from tests.support.command import Command, Ending
 
 HEADER = "idempotency_key,type,account,source,destination,amount,currency,note"
 
@@ -46,6 +47,13 @@ def files(tmp_path: Path, request: pytest.FixtureRequest) -> Files:
     return Files(tmp_path, *request.param)
 
 
+def bars(ending: Ending) -> dict[str, str]:
+    """Give how many rows each bar shows at the end as done, and of how many."""
+    return dict(
+        re.findall(r"^ *(accounts|transfers) \S+ +(\d+/\d+) ", ending.messages, re.MULTILINE)
+    )
+
+
 GOOD_ROWS = (
     "k1,DEPOSIT,ext:shop,,,1000,EUR,",
     "k2,,,ext:shop,ext:till,400,EUR,",
@@ -67,6 +75,7 @@ async def test_an_import_moves_money_once(transfers: Command, tenant: Client, fi
         "accounts_created": 3,
     }
     assert "columns that are not used: note" in first.messages
+    assert bars(first) == {"accounts": "3/3", "transfers": "4/4"}
     balances = [await tenant.posted(f"ext:{name}") for name in ("shop", "till", "safe")]
     assert balances == [0, -500, 600]
     again = await transfers.printed(*arguments, "--concurrency", 1)
@@ -90,6 +99,7 @@ async def test_rows_that_move_no_money_stand_in_the_rejects(
     ending = await transfers(*arguments, "--json")
     assert ending.code == 1
     assert (ending.document["succeeded"], ending.document["rejected"]) == (1, 6)
+    assert bars(ending) == {"accounts": "3/3", "transfers": "7/7"}
     codes = {row["idempotency_key"]: row["code"] for row in files.rejected()}
     assert codes == {
         "bad-1": "insufficient_funds",
@@ -132,6 +142,7 @@ async def test_rows_that_were_refused_are_tried_again_by_the_same_import(
         file.write("later,u-9,EUR,0\n")
     second = await transfers.printed(*arguments, "--json")
     assert (second.document["succeeded"], second.document["replayed"]) == (1, 1)
+    assert bars(second) == {"accounts": "4/4", "transfers": "2/2"}
     assert await tenant.posted("ext:later") == 7
     third = await transfers.printed(*arguments, "--json")
     assert (third.document["succeeded"], third.document["replayed"]) == (0, 2)

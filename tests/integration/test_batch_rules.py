@@ -9,11 +9,13 @@ from temporalio.client import Client as TemporalClient
 
 from domain.limits import BATCH_ATOMIC_ROWS_MAXIMUM, BATCH_CHUNK_ROWS
 from tests.support.api import Client, Json, new_key, problem_of
+from tests.support.approvals import Desk
 from tests.support.batches import finished, post_batch, row, rows_of, run_batch
 from tests.support.proof import require_clean_ledger
 from tests.support.rows import counts_of_tenant
 from tests.support.served import locked_balance
 from tests.support.stack import Stack
+from tests.support.tenants import TenantMaker
 from tests.support.waiting import until
 
 LOCK_WAITERS = (
@@ -72,6 +74,34 @@ async def test_a_row_waits_for_a_single_transfer_that_is_under_way(
     assert (found["status"], found["transfer_id"]) == ("SUCCEEDED", single_one["id"])
     assert (done["counts"]["succeeded"], done["counts"]["replayed"]) == (1, 1)
     assert single_one["batch_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "status", "code"),
+    [("approve", "SUCCEEDED", None), ("reject", "FAILED", "rejected")],
+)
+async def test_a_row_waits_for_a_single_transfer_that_awaits_its_approval(
+    tenant: Client, make_tenant: TenantMaker, verb: str, status: str, code: str | None
+) -> None:
+    desk = await Desk.open(tenant, make_tenant, approvers=1)
+    await tenant.rule(500)
+    there = {"source": desk.source["id"], "destination": desk.destination["id"]}
+    asked, next_one = row(600, **there), row(300, **there)
+    waiting = await desk.waiting(600, key=asked["idempotency_key"])
+    batch = (await post_batch(tenant, [asked, next_one], prefer=None)).json()
+
+    async def has_only_the_one_left() -> bool:
+        counts = (await tenant.get(f"/transfer-batches/{batch['id']}"))["counts"]
+        return bool((counts["pending"], counts["succeeded"]) == (1, 1))
+
+    await until(has_only_the_one_left)
+    assert (await desk.approvers[0].operate(waiting, verb)).status_code == 200
+    batch = await finished(tenant, batch["id"])
+    assert batch["stage"] == "COMPLETED"
+    [found, _] = await rows_of(tenant, batch["id"])
+    assert (found["status"], found["code"], found["transfer_id"]) == (status, code, waiting["id"])
+    moved = 300 if code else 900
+    assert await desk.balances() == (1_000 - moved, 0, moved)
 
 
 async def test_a_single_request_with_the_key_of_a_row_gets_the_rows_transfer(
