@@ -3,14 +3,16 @@
 A route's one declaration of its scope is both what is enforced and what OpenAPI shows.
 """
 
-from typing import Annotated, Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any, Final, cast
 
-from fastapi import Request, Security
+from fastapi import APIRouter, Request, Response, Security
 from fastapi.openapi.models import OpenIdConnect
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from api.context import ApiContext, Context
+from api.context import ApiContext, api_context
 from api.rates import rate_headers, refuse_over_limit
 from api.tracing import note
 from domain.access import Principal, Scope
@@ -45,11 +47,42 @@ class _Token(SecurityBase):
 
 async def _principal(
     request: Request,
-    needed: SecurityScopes,
-    context: Context,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     _token: Annotated[None, Security(_Token())],
 ) -> Principal:
+    return cast("Principal", request.state.principal)
+
+
+class _GuardedRoute(APIRoute):
+    """A route that lets callers in before it looks at anything that they send.
+
+    FastAPI reads and parses the body before the first dependency: who has no key would be told what
+    is wrong with a body, and have it read.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Give the handler, behind its scope."""
+        handle = super().get_route_handler()
+        declared = (each for each in self.dependant.dependencies if each.call is _principal)
+        scopes = [scope for each in declared for scope in each.own_oauth_scopes or ()]
+        if not scopes:
+            return handle
+
+        async def guarded(request: Request) -> Response:
+            request.state.principal = await _admit(request, scopes)
+            return await handle(request)
+
+        return guarded
+
+
+def guarded_router(prefix: str, tag: str) -> APIRouter:
+    """Make a router of routes that say which scope they take."""
+    return APIRouter(prefix=prefix, tags=[tag], route_class=_GuardedRoute)
+
+
+async def _admit(request: Request, scopes: Sequence[str]) -> Principal:
+    context = await api_context(request)
+    credentials = await _BEARER(request)
     if credentials is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer <api key>.")
     principal = await log_in_with(request, context, credentials.credentials)
@@ -57,7 +90,7 @@ async def _principal(
     rate, taken = context.rates.admit_request(principal)
     request.state.rate_headers = rate_headers(rate, taken)
     refuse_over_limit(rate, taken)
-    principal.require(needed.scopes)
+    principal.require(scopes)
     return principal
 
 

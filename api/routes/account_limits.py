@@ -3,15 +3,15 @@
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api.auth import AccountsReader, RulesWriter
+from api.auth import AccountsReader, RulesWriter, guarded_router
 from api.context import Context
 from api.parameters import AccountInPath, ReasonInQuery
 from api.responses import answer, problems
 from api.rule_schemas import LimitsChange, LimitsView
 
-router = APIRouter(prefix="/v1/accounts/{account}/limits", tags=["limits"])
+router = guarded_router("/v1/accounts/{account}/limits", "limits")
 
 _CHANGED: Final = problems(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 

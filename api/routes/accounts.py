@@ -4,10 +4,10 @@ from http import HTTPStatus
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from api.account_schemas import AccountChange, AccountCreate, AccountView, BalanceView, EntryView
-from api.auth import AccountsReader, AccountsWriter
+from api.auth import AccountsReader, AccountsWriter, guarded_router
 from api.context import Context
 from api.fields import CurrencyCode, ExternalId, Moment
 from api.parameters import PAGE_SIZE, AccountInPath, Cursor, PageSize, bad_cursor
@@ -18,7 +18,7 @@ from domain.ids import UserId
 from persistence.accounts import AccountFilter
 from persistence.ledger import EntryFilter
 
-router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
+router = guarded_router("/v1/accounts", "accounts")
 
 SEQUENCE_DIGITS_MAXIMUM: Final = 18
 """A sequence is a 64-bit integer."""

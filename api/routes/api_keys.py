@@ -2,16 +2,16 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from api.api_key_schemas import ApiKeyCreate, ApiKeyRotation, ApiKeyView, NewApiKeyView
-from api.auth import KeysWriter
+from api.auth import KeysWriter, guarded_router
 from api.context import Context
 from api.parameters import PAGE_SIZE, Cursor, KeyInPath, PageSize
 from api.responses import answer, answer_page, problems
 from api.schemas import ChangeBody, ListView
 
-router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
+router = guarded_router("/v1/api-keys", "API keys")
 
 
 @router.post(

@@ -3,16 +3,16 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
-from api.auth import RulesWriter, TransfersReader
+from api.auth import RulesWriter, TransfersReader, guarded_router
 from api.context import Context
 from api.parameters import PAGE_SIZE, Cursor, PageSize, RuleInPath
 from api.responses import answer, answer_page, problems
 from api.rule_schemas import ApprovalRuleCreate, ApprovalRuleView
 from api.schemas import ChangeBody, ListView
 
-router = APIRouter(prefix="/v1/approval-rules", tags=["approval rules"])
+router = guarded_router("/v1/approval-rules", "approval rules")
 
 
 @router.post(

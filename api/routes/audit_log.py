@@ -3,10 +3,10 @@
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from api.audit_schemas import AuditRecordView
-from api.auth import AuditReader
+from api.auth import AuditReader, guarded_router
 from api.context import Context
 from api.fields import Moment
 from api.parameters import PAGE_SIZE, PageSize, bad_cursor
@@ -17,7 +17,7 @@ from domain.ids import TenantId
 from domain.limits import NAME_LENGTH_MAXIMUM
 from persistence.audit import AuditFilter
 
-router = APIRouter(prefix="/v1/audit-log", tags=["audit log"])
+router = guarded_router("/v1/audit-log", "audit log")
 
 RECORD_DIGITS_MAXIMUM: Final = 18
 """A record's id is a 64-bit integer."""

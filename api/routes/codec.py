@@ -5,13 +5,13 @@ from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import Base64Bytes, BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from temporalio.api.common.v1 import Payload
 
-from api.auth import OperationsWriter, TransfersReader, log_in_with
+from api.auth import OperationsWriter, TransfersReader, guarded_router, log_in_with
 from api.codec_door import CODEC_PATH, SESSION_COOKIE
 from api.context import Context
 from api.payload_desk import CodecSessions
@@ -19,7 +19,7 @@ from api.responses import answer, problems
 from domain.errors import Unauthenticated
 from domain.limits import CODEC_PAYLOADS_MAXIMUM, CODEC_SESSION_SECONDS
 
-router = APIRouter(prefix=CODEC_PATH, tags=["codec"])
+router = guarded_router(CODEC_PATH, "codec")
 
 PAGE_HEADERS: Final = {
     "Cache-Control": "no-store",

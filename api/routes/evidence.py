@@ -3,9 +3,9 @@
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 
-from api.auth import TransfersReader
+from api.auth import TransfersReader, guarded_router
 from api.context import Context
 from api.evidence.views import EvidenceView
 from api.parameters import TransferInPath
@@ -15,7 +15,7 @@ from domain.access import Scope
 from domain.evidence import EvidenceFormat
 from domain.statements import StatementFormat
 
-router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
+router = guarded_router("/v1/transfers", "transfers")
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     int(HTTPStatus.OK): {

@@ -2,15 +2,15 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api.auth import OperationsReader
+from api.auth import OperationsReader, guarded_router
 from api.checkpoints import newest_checkpoint
 from api.context import Context
 from api.ledger_schemas import CheckpointView, ProofsView
 from api.responses import answer, problems
 
-router = APIRouter(prefix="/v1/operations", tags=["operations"])
+router = guarded_router("/v1/operations", "operations")
 
 
 @router.get("/proofs", response_model=ProofsView, responses=problems())

@@ -7,9 +7,9 @@ from http import HTTPStatus
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import Depends, Path, Query, Response
 
-from api.auth import OperationsReader, OperationsWriter
+from api.auth import OperationsReader, OperationsWriter, guarded_router
 from api.context import ApiContext, Context
 from api.fields import CurrencyCode
 from api.operator_desk import ActionRequest
@@ -30,7 +30,7 @@ from domain.operator_actions import ActionOutcome
 from domain.stuck import Judgement, OperatorAction, StuckCause, StuckKind
 from persistence.stuck import StuckFilter, StuckOrder, StuckPosition
 
-router = APIRouter(prefix="/v1/operations", tags=["operations"])
+router = guarded_router("/v1/operations", "operations")
 
 _SEPARATOR = "|"
 

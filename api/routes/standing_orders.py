@@ -4,10 +4,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, TypeAlias
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import Depends, Path, Query, Response
 from pydantic import TypeAdapter, ValidationError
 
-from api.auth import TransfersReader, TransfersWriter
+from api.auth import TransfersReader, TransfersWriter, guarded_router
 from api.context import Context
 from api.fields import Moment
 from api.parameters import PAGE_SIZE, Cursor, IdempotencyKey, PageSize, bad_cursor
@@ -24,7 +24,7 @@ from domain.errors import StandingOrderNotFound
 from domain.ids import StandingOrderId, parse_uuid
 from domain.standing_orders import StandingOrderStatus
 
-router = APIRouter(prefix="/v1/standing-orders", tags=["standing orders"])
+router = guarded_router("/v1/standing-orders", "standing orders")
 
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 _CHANGE_PROBLEMS = problems(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)

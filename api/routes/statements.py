@@ -4,9 +4,9 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 
-from api.auth import AccountsReader
+from api.auth import AccountsReader, guarded_router
 from api.context import Context
 from api.fields import Moment
 from api.parameters import AccountInPath
@@ -15,7 +15,7 @@ from api.statements.sending import MEDIA_TYPES, StatementResponse
 from api.statements.views import StatementView
 from domain.statements import StatementFormat, StatementPeriod
 
-router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
+router = guarded_router("/v1/accounts", "accounts")
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     int(HTTPStatus.OK): {

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from api.auth import TransfersReader, TransfersWriter
+from api.auth import TransfersReader, TransfersWriter, guarded_router
 from api.batch_intake import BatchSubmission
 from api.batch_reading import MalformedBody
 from api.batch_results import result_pieces
@@ -35,7 +35,7 @@ from api.responses import answer, answer_page, problems
 from api.schemas import ChangeBody, ListView
 from domain.batches import ResultFormat, RowStatus, TransferBatch
 
-router = APIRouter(prefix="/v1/transfer-batches", tags=["transfer batches"])
+router = guarded_router("/v1/transfer-batches", "transfer batches")
 
 REJECTS_SHOWN: Final = 20
 NOT_MOVED: Final = (RowStatus.FAILED, RowStatus.REJECTED)

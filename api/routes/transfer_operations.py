@@ -3,9 +3,9 @@
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Response
+from fastapi import Body, Response
 
-from api.auth import TransfersApprover, TransfersReader, TransfersWriter
+from api.auth import TransfersApprover, TransfersReader, TransfersWriter, guarded_router
 from api.context import ApiContext, Context
 from api.operation_schemas import CancelBody, CaptureBody, DecisionBody, DecisionView, ExtendBody
 from api.parameters import IdempotencyKey, TransferInPath, WaitSeconds
@@ -17,7 +17,7 @@ from api.transfer_views import TransferView
 from domain.operations import Operation, OperationOrder
 from domain.pages import Page
 
-router = APIRouter(prefix="/v1/transfers/{transfer}", tags=["transfers"])
+router = guarded_router("/v1/transfers/{transfer}", "transfers")
 
 _DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
     int(HTTPStatus.ACCEPTED): {"model": TransferView, "description": "Still under way"},

@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from api.account_schemas import EntryView
-from api.auth import TransfersReader, TransfersWriter
+from api.auth import TransfersReader, TransfersWriter, guarded_router
 from api.context import Context
 from api.fields import Moment
 from api.parameters import (
@@ -30,7 +30,7 @@ from domain.states import ProcessState, TransferStage
 from domain.transfers import CaptureMode, TransferType
 from persistence.transfers import TransferFilter
 
-router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
+router = guarded_router("/v1/transfers", "transfers")
 
 
 @router.post(

@@ -3,17 +3,17 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from api.account_schemas import UserCreate, UserView
-from api.auth import UsersReader, UsersWriter
+from api.auth import UsersReader, UsersWriter, guarded_router
 from api.context import Context
 from api.fields import ExternalId
 from api.parameters import PAGE_SIZE, Cursor, PageSize, UserInPath
 from api.responses import answer, answer_page, problems
 from api.schemas import ListView
 
-router = APIRouter(prefix="/v1/users", tags=["users"])
+router = guarded_router("/v1/users", "users")
 
 
 @router.post(

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from domain.access import Scope
+from domain.limits import REQUEST_BODY_BYTES_MAXIMUM
 from tests.support.api import Client, Json, new_key, problem_of
 from tests.support.rows import rows_of_tenant
 from tests.support.stack import Stack
@@ -19,6 +20,12 @@ PUBLIC = {"/healthz", "/readyz", "/metrics"}
 
 KEY_SCHEME = "API key"
 
+WRONG_BODIES = {
+    "malformed": b"{",
+    "no text": b'"\xff"',
+    "too large": b" " * (REQUEST_BODY_BYTES_MAXIMUM + 1),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -28,11 +35,13 @@ class Route:
     path: str
     scopes: tuple[str, ...] | None
 
-    async def call(self, client: Client, **headers: str) -> Any:
-        """Call it for something that is not there, without a body."""
-        path = re.sub(r"{\w+}", str(uuid.uuid4()), self.path)
-        sent = {"Idempotency-Key": new_key(), **headers}
-        return await client.http.request(self.method, path, headers=sent)
+    async def call(
+        self, client: Client, *, named: str | None = None, content: bytes = b"", **headers: str
+    ) -> Any:
+        """Call it for something that is not there, without a body unless one is given."""
+        path = re.sub(r"{\w+}", named or str(uuid.uuid4()), self.path)
+        sent = {"Idempotency-Key": new_key(), "Content-Type": "application/json", **headers}
+        return await client.http.request(self.method, path, headers=sent, content=content)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +89,10 @@ async def test_a_key_with_all_other_scopes_is_refused_and_one_with_it_is_not(
     having = await make_tenant(scopes={scope})
     before = await rows_of_tenant(stack.database_url, lacking.tenant_id)
     for route in asking:
-        problem = problem_of(await route.call(lacking), 403, "scope_missing")
-        assert scope in problem["detail"]
+        for content in (b"", b"{"):
+            answer = await route.call(lacking, content=content)
+            problem = problem_of(answer, 403, "scope_missing")
+            assert scope in problem["detail"]
         answer = await route.call(having)
         assert answer.status_code not in {401, 403}, (route, answer.text)
     assert await rows_of_tenant(stack.database_url, lacking.tenant_id) == before
@@ -97,6 +108,20 @@ async def test_without_a_key_only_what_is_public_is_answered(
             assert answer.status_code == 200
         else:
             problem_of(answer, 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("key", [None, "Bearer trf_wrong"])
+@pytest.mark.parametrize("content", WRONG_BODIES.values(), ids=WRONG_BODIES)
+async def test_who_has_no_right_key_is_told_nothing_else_whatever_they_send(
+    tenant: Client, routes: list[Route], key: str | None, content: bytes
+) -> None:
+    del tenant.http.headers["Authorization"]
+    sent = {} if key is None else {"Authorization": key}
+    guarded = [route for route in routes if route.path not in PUBLIC]
+    assert {"POST", "PATCH", "PUT"} <= {route.method for route in guarded}
+    for route in guarded:
+        answer = await route.call(tenant, named="no-id", content=content, **sent)
+        problem_of(answer, 401, "unauthenticated")
 
 
 async def test_every_route_of_the_application_stands_in_openapi(
