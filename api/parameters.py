@@ -38,6 +38,9 @@ _RESPOND_ASYNC: Final = "respond-async"
 PageSize: TypeAlias = Annotated[int, Query(alias="limit", ge=1, le=PAGE_SIZE_MAXIMUM)]
 PAGE_SIZE: Final = PAGE_SIZE_DEFAULT
 
+SEQUENCE_DIGITS_MAXIMUM: Final = 18
+"""A sequence is a 64-bit integer."""
+
 
 async def _account(
     account: Annotated[
@@ -149,6 +152,18 @@ async def _batch_id(batch: Annotated[str, Path(description="A batch's UUID.")]) 
     return BatchId(uuid)
 
 
+async def _sequence_cursor(
+    cursor: Annotated[
+        str | None, Query(json_schema_extra={"pattern": f"^[0-9]{{1,{SEQUENCE_DIGITS_MAXIMUM}}}$"})
+    ] = None,
+) -> int | None:
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= SEQUENCE_DIGITS_MAXIMUM):
+        raise bad_cursor()
+    return int(cursor)
+
+
 async def _position_cursor(
     cursor: Annotated[str | None, Query(json_schema_extra={"pattern": "^[0-9]{1,9}$"})] = None,
 ) -> int:
@@ -180,5 +195,6 @@ Cursor: TypeAlias = Annotated[UUID | None, Depends(_cursor)]
 IdempotencyKey: TypeAlias = Annotated[str, Depends(_idempotency_key)]
 WaitSeconds: TypeAlias = Annotated[int, Depends(_wait_seconds)]
 BatchInPath: TypeAlias = Annotated[BatchId, Depends(_batch_id)]
+SequenceCursor: TypeAlias = Annotated[int | None, Depends(_sequence_cursor)]
 PositionCursor: TypeAlias = Annotated[int, Depends(_position_cursor)]
 PromptSeconds: TypeAlias = Annotated[int, Depends(_prompt_seconds)]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from activities.orders import operation_input_of
 from activities.reconciliation import COMPLETED
@@ -10,6 +11,7 @@ from domain.errors import TemporalUnavailable, ValidationFailed, WorkflowTermina
 from domain.ids import TenantId, TransferId
 from domain.limits import HOLD_SECONDS_MAXIMUM
 from domain.operations import OperationOrder, OperationRecord
+from domain.pages import Page
 from domain.transfers import Failure, Transfer
 from services.operations import OperationService
 from services.transactions import TransactionService
@@ -109,11 +111,11 @@ class TransferOperations:
         return OperationAnswer(present, is_replay=False, is_done=False)
 
     async def decisions(
-        self, tenant_id: TenantId, transfer_id: TransferId
-    ) -> list[OperationRecord]:
+        self, tenant_id: TenantId, transfer_id: TransferId, *, after: UUID | None, limit: int
+    ) -> Page[OperationRecord]:
         """Read who approved or rejected a transfer, oldest first; see ``OperationService``."""
         await self._intake.find(tenant_id, transfer_id)
-        return await self._operations.decisions(tenant_id, transfer_id)
+        return await self._operations.decisions(tenant_id, transfer_id, after=after, limit=limit)
 
     async def _again(self, transfer: Transfer) -> Transfer:
         return await self._transactions.get(transfer.tenant_id, transfer.id)

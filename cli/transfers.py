@@ -178,8 +178,11 @@ async def _read_parts(api: ApiClient, transfer_id: str, parts: list[str]) -> Doc
     path = f"/v1/transfers/{quote(transfer_id, safe='')}"
     found: Document = {"transfer": (await api.get(path)).document}
     for part in parts:
-        document = (await api.get(f"{path}/{part}")).document
-        found[part] = document if part == "workflow" else document["data"]
+        place = f"{path}/{part}"
+        if part == "workflow":
+            found[part] = (await api.get(place)).document
+        else:
+            found[part] = await api.read_all(place)
     return found
 
 

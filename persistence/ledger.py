@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import RowMapping, case, func, insert, select
+from sqlalchemy import ColumnElement, FromClause, RowMapping, case, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.accounts import Balance
@@ -78,15 +80,30 @@ class LedgerRepository:
             ],
         )
 
-    async def of_transfer(self, tenant_id: TenantId, transfer_id: TransferId) -> list[LedgerEntry]:
-        """Read the entries of a transfer, debits first."""
-        result = await self._connection.execute(
-            select(ledger_entries)
-            .where(
-                ledger_entries.c.tenant_id == tenant_id,
-                ledger_entries.c.transfer_id == transfer_id,
+    async def of_transfer(
+        self,
+        tenant_id: TenantId,
+        transfer_id: TransferId,
+        *,
+        after: UUID | None = None,
+        limit: int | None = None,
+    ) -> list[LedgerEntry]:
+        """Read the entries of a transfer, debits first, from just behind one of them.
+
+        All of them where no ``limit`` is given.
+        """
+        statement = select(ledger_entries).where(
+            ledger_entries.c.tenant_id == tenant_id,
+            ledger_entries.c.transfer_id == transfer_id,
+        )
+        if after is not None:
+            last = ledger_entries.alias()
+            place = select(*_place(last)).where(
+                last.c.id == after, last.c.transfer_id == transfer_id
             )
-            .order_by(ledger_entries.c.direction.desc(), ledger_entries.c.id)
+            statement = statement.where(tuple_(*_place(ledger_entries)) > place.scalar_subquery())
+        result = await self._connection.execute(
+            statement.order_by(*_place(ledger_entries)).limit(limit)
         )
         return [entry_from(row) for row in result.mappings()]
 
@@ -137,6 +154,11 @@ class LedgerRepository:
             )
         )
         return int(posted or 0)
+
+
+def _place(entries: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """Say where an entry stands among those of its transfer."""
+    return entries.c.direction == EntryDirection.CREDIT.value, entries.c.id
 
 
 def entry_from(row: RowMapping) -> LedgerEntry:

@@ -1,11 +1,11 @@
 """Operations on transfers in SQL: one row for each idempotency key that did something."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, insert, select
+from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ApiKeyId, TenantId, TransferId
@@ -14,6 +14,9 @@ from domain.transfers import Leg
 from persistence.tables.tenants import idempotency_keys
 from persistence.tables.transfers import transfer_operations, transfers
 from persistence.transfers import transfer_from
+
+_DECISIONS: Final = (Operation.APPROVE.value, Operation.REJECT.value)
+"""One of them by each key at most: the database holds it."""
 
 # What JSON has no type for.
 _TIMES: Final = (
@@ -89,14 +92,43 @@ class OperationRepository:
     ) -> list[OperationRecord]:
         """Read what was done to a transfer in some ways, oldest first."""
         result = await self._connection.execute(
-            select(transfer_operations)
-            .where(
-                transfer_operations.c.transfer_id == transfer_id,
-                transfer_operations.c.operation.in_([operation.value for operation in wanted]),
-            )
-            .order_by(transfer_operations.c.created_at, transfer_operations.c.idempotency_key)
+            _done_to(transfer_id, [operation.value for operation in wanted])
         )
         return [_record(row, ()) for row in result.mappings()]
+
+    async def decisions(
+        self, transfer_id: TransferId, *, after: UUID | None, limit: int
+    ) -> list[OperationRecord]:
+        """Read who approved or rejected a transfer, oldest first, from just behind a key's."""
+        statement = _done_to(transfer_id, _DECISIONS)
+        if after is not None:
+            last = transfer_operations.alias()
+            place = select(*_place(last)).where(
+                last.c.transfer_id == transfer_id,
+                last.c.requested_by == after,
+                last.c.operation.in_(_DECISIONS),
+            )
+            statement = statement.where(
+                tuple_(*_place(transfer_operations)) > place.scalar_subquery()
+            )
+        result = await self._connection.execute(statement.limit(limit))
+        return [_record(row, ()) for row in result.mappings()]
+
+
+def _done_to(transfer_id: TransferId, wanted: Collection[str]) -> Select[Any]:
+    return (
+        select(transfer_operations)
+        .where(
+            transfer_operations.c.transfer_id == transfer_id,
+            transfer_operations.c.operation.in_(wanted),
+        )
+        .order_by(*_place(transfer_operations))
+    )
+
+
+def _place(operations: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """Say where an operation stands among those on its transfer."""
+    return operations.c.created_at, operations.c.idempotency_key
 
 
 def _record(row: RowMapping, legs: Sequence[Leg]) -> OperationRecord:

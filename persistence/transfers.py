@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     ColumnElement,
     DateTime,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    literal,
     literal_column,
     select,
     union,
@@ -277,13 +279,23 @@ class TransferRepository:
         """Read the transfer of an idempotency key."""
         return await self._one(_GET_BY_KEY, {"tenant": tenant_id, "key": key})
 
-    async def reversals(self, tenant_id: TenantId, transfer_id: TransferId) -> list[Transfer]:
-        """Read the reversals of a transfer, oldest first; without their legs."""
+    async def reversals(
+        self,
+        tenant_id: TenantId,
+        transfer_id: TransferId,
+        *,
+        after: UUID | None = None,
+        limit: int | None = None,
+    ) -> list[Transfer]:
+        """Read the reversals of a transfer, oldest first, from just behind one; without their legs.
+
+        All of them where no ``limit`` is given.
+        """
+        statement = select(transfers).where(_OF_TENANT, transfers.c.reversal_of == transfer_id)
+        if after is not None:
+            statement = statement.where(transfers.c.id > after)
         result = await self._connection.execute(
-            select(transfers)
-            .where(_OF_TENANT, transfers.c.reversal_of == transfer_id)
-            .order_by(transfers.c.id),
-            {"tenant": tenant_id},
+            statement.order_by(transfers.c.id).limit(limit), {"tenant": tenant_id}
         )
         return [transfer_from(row) for row in result.mappings()]
 
@@ -333,12 +345,23 @@ class TransferRepository:
         legs = await self._legs([row["id"] for row in rows if row["leg_count"]])
         return [transfer_from(row, legs.get(row["id"], ())) for row in rows]
 
-    async def events(self, transfer_id: TransferId) -> list[TransferEvent]:
-        """Read the log of a transfer, oldest first."""
+    async def events(
+        self, transfer_id: TransferId, *, after: int = 0, limit: int | None = None
+    ) -> list[TransferEvent]:
+        """Read the log of a transfer, oldest first, from just behind a sequence.
+
+        All of it where no ``limit`` is given.
+        """
+        sequence = transfer_events.c.sequence
         result = await self._connection.execute(
             select(transfer_events)
-            .where(transfer_events.c.transfer_id == transfer_id)
-            .order_by(transfer_events.c.sequence)
+            .where(
+                transfer_events.c.transfer_id == transfer_id,
+                # A client may name any number.
+                sequence > literal(after, BigInteger),
+            )
+            .order_by(sequence)
+            .limit(limit)
         )
         return [
             TransferEvent(

@@ -14,6 +14,7 @@ import httpx
 
 from domain.limits import (
     IDEMPOTENCY_KEY_LENGTH_MAXIMUM,
+    PAGE_SIZE_MAXIMUM,
     STATEMENT_PREPARING_SECONDS_MAXIMUM,
     WAIT_SECONDS_MAXIMUM,
 )
@@ -262,6 +263,19 @@ class ApiClient:
         """Read the first object of a list; ``None`` where the list is empty."""
         data: list[Document] = (await self.get(path, limit=1, **parameters)).document["data"]
         return data[0] if data else None
+
+    async def read_all(
+        self, path: str, **parameters: str | int | Sequence[str] | None
+    ) -> list[Document]:
+        """Read a list to its end, in the largest pages that there are."""
+        found: list[Document] = []
+        cursor: str | None = None
+        while True:
+            page = await self.get(path, limit=PAGE_SIZE_MAXIMUM, cursor=cursor, **parameters)
+            found += page.document["data"]
+            cursor = page.document["next_cursor"]
+            if cursor is None:
+                return found
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
         began, failures = time.monotonic(), 0

@@ -103,20 +103,10 @@ class BatchImporter(Importer):
         counts = batch["counts"]
         if not (counts["failed"] or counts["rejected"] or counts["cancelled"]):
             return []
-        found, cursor = [], None
-        while True:
-            page = (
-                await self.api.get(
-                    f"/v1/transfer-batches/{batch['id']}/rows",
-                    status=("FAILED", "REJECTED", "CANCELLED"),
-                    limit=200,
-                    cursor=cursor,
-                )
-            ).document
-            found += [(row["status"], rows[row["position"] - 1], row) for row in page["data"]]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return found
+        found = await self.api.read_all(
+            f"/v1/transfer-batches/{batch['id']}/rows", status=("FAILED", "REJECTED", "CANCELLED")
+        )
+        return [(row["status"], rows[row["position"] - 1], row) for row in found]
 
     def _count_moved(self, counts: Document, *, is_replay: bool) -> None:
         replayed = counts["succeeded"] if is_replay else counts["replayed"]

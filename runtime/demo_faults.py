@@ -127,7 +127,7 @@ async def _tell_survivors(
     ]
     last = max(straddling or transfers, key=lambda transfer: _time(transfer["completed_at"]))
     path = f"/v1/transfers/{last['id']}"
-    events = (await wallets.api.get(f"{path}/events")).document["data"]
+    events = await wallets.api.read_all(f"{path}/events")
     stages = ", ".join(
         f"{event['stage']} {(_time(event['occurred_at']) - killed_at).total_seconds():+.2f} s"
         for event in events

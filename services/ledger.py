@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
 from domain.accounts import Account
 from domain.ids import AccountId, EntryId, TenantId, TransferId
@@ -127,11 +128,22 @@ class LedgerService:
         )
 
     async def entries_of_transfer(
-        self, tenant_id: TenantId, transfer_id: TransferId
-    ) -> list[LedgerEntry]:
-        """Read the entries of a transfer, debits first; none where it has not posted."""
+        self, tenant_id: TenantId, transfer_id: TransferId, *, after: UUID | None, limit: int
+    ) -> Page[LedgerEntry]:
+        """Read a page of a transfer's entries, debits first; none where it has not posted.
+
+        Parameters
+        ----------
+        after
+            Id of the last entry of the page before.
+        limit
+            Entries at most, 1 to ``PAGE_SIZE_MAXIMUM``.
+        """
         async with self._database.reading(tenant_id) as unit_of_work:
-            return await unit_of_work.ledger.of_transfer(tenant_id, transfer_id)
+            found = await unit_of_work.ledger.of_transfer(
+                tenant_id, transfer_id, after=after, limit=limit + 1
+            )
+        return Page.of(found, limit, lambda entry: str(entry.id))
 
     async def entries_of_account(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 from domain.audit import SYSTEM_ACTOR
 from domain.errors import (
@@ -24,6 +25,7 @@ from domain.ids import TenantId, TransferId
 from domain.limits import CAPTURES_MAXIMUM
 from domain.money import Money
 from domain.operations import Operation, OperationOrder, OperationRecord
+from domain.pages import Page
 from domain.states import ProcessState, Step, TransferStage
 from domain.transfers import CaptureMode, Failure, Leg, Transfer
 from persistence.database import Database, UnitOfWork
@@ -141,13 +143,20 @@ class OperationService:
             return await self._idempotency.find_operation(unit_of_work, order, transfer)
 
     async def decisions(
-        self, tenant_id: TenantId, transfer_id: TransferId
-    ) -> list[OperationRecord]:
-        """Read who approved or rejected a transfer, oldest first."""
+        self, tenant_id: TenantId, transfer_id: TransferId, *, after: UUID | None, limit: int
+    ) -> Page[OperationRecord]:
+        """Read a page of who approved or rejected a transfer, oldest first.
+
+        Parameters
+        ----------
+        after
+            API key of the last decision of the page before.
+        """
         async with self._database.reading(tenant_id) as unit_of_work:
-            return await unit_of_work.operations.of_transfer(
-                transfer_id, Operation.APPROVE, Operation.REJECT
+            found = await unit_of_work.operations.decisions(
+                transfer_id, after=after, limit=limit + 1
             )
+        return Page.of(found, limit, lambda decision: str(decision.requested_by))
 
     async def _capture(
         self, unit_of_work: UnitOfWork, transfer: Transfer, order: OperationOrder

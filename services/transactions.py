@@ -270,13 +270,18 @@ class TransactionService:
             )
         return Page.of(found, limit, lambda transfer: str(transfer.id))
 
-    async def reversals(self, tenant_id: TenantId, transfer_id: TransferId) -> list[Transfer]:
-        """Read the reversals of a transfer, failed ones included, oldest first."""
+    async def reversals(
+        self, tenant_id: TenantId, transfer_id: TransferId, *, after: UUID | None, limit: int
+    ) -> Page[Transfer]:
+        """Read a page of a transfer's reversals, failed ones included, oldest first."""
         async with self._database.reading(tenant_id) as unit_of_work:
-            return await unit_of_work.transfers.reversals(tenant_id, transfer_id)
+            found = await unit_of_work.transfers.reversals(
+                tenant_id, transfer_id, after=after, limit=limit + 1
+            )
+        return Page.of(found, limit, lambda reversal: str(reversal.id))
 
     async def events(self, tenant_id: TenantId, transfer_id: TransferId) -> list[TransferEvent]:
-        """Read the log of a transfer's stages, oldest first.
+        """Read the whole log of a transfer's stages, oldest first.
 
         Raises
         ------
@@ -287,6 +292,22 @@ class TransactionService:
             if await unit_of_work.transfers.get(tenant_id, transfer_id) is None:
                 raise TransferNotFound(str(transfer_id))
             return await unit_of_work.transfers.events(transfer_id)
+
+    async def events_page(
+        self, tenant_id: TenantId, transfer_id: TransferId, *, after: int, limit: int
+    ) -> Page[TransferEvent]:
+        """Read a page of the log of a transfer's stages, oldest first; none of an unknown one.
+
+        Parameters
+        ----------
+        after
+            Sequence of the last event of the page before, or 0.
+        limit
+            Events at most, 1 to ``PAGE_SIZE_MAXIMUM``.
+        """
+        async with self._database.reading(tenant_id) as unit_of_work:
+            found = await unit_of_work.transfers.events(transfer_id, after=after, limit=limit + 1)
+        return Page.of(found, limit, lambda event: str(event.sequence))
 
     async def unfinished(self, *, idle_seconds: float) -> AsyncIterator[Transfer]:
         """Go through the PROCESSING transfers of all tenants that have not moved for a while.

@@ -1,7 +1,7 @@
 """Accounts, their balances and their ledger."""
 
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Query, Response
@@ -10,7 +10,7 @@ from api.account_schemas import AccountChange, AccountCreate, AccountView, Balan
 from api.auth import AccountsReader, AccountsWriter, guarded_router
 from api.context import Context
 from api.fields import CurrencyCode, ExternalId, Moment
-from api.parameters import PAGE_SIZE, AccountInPath, Cursor, PageSize, bad_cursor
+from api.parameters import PAGE_SIZE, AccountInPath, Cursor, PageSize, SequenceCursor
 from api.responses import answer, answer_page, problems
 from api.schemas import ChangeBody, ListView
 from domain.accounts import AccountStatus
@@ -19,9 +19,6 @@ from persistence.accounts import AccountFilter
 from persistence.ledger import EntryFilter
 
 router = guarded_router("/v1/accounts", "accounts")
-
-SEQUENCE_DIGITS_MAXIMUM: Final = 18
-"""A sequence is a 64-bit integer."""
 
 
 @router.post(
@@ -191,21 +188,13 @@ async def list_entries(
         Moment | None, Query(alias="from", description="Effective at or after.")
     ] = None,
     to: Annotated[Moment | None, Query(description="Effective before.")] = None,
-    cursor: Annotated[str | None, Query(json_schema_extra={"pattern": "^[0-9]{1,18}$"})] = None,
+    cursor: SequenceCursor,
     page_size: PageSize = PAGE_SIZE,
 ) -> Response:
     """Read an account's ledger in the order of recording, newest first."""
     found = await context.accounts.get_account(principal.tenant_id, account)
     wanted = EntryFilter(effective_from=from_, effective_to=to, ascending=order == "asc")
     page = await context.ledger.entries_of_account(
-        found.tenant_id, found.id, wanted, after=_sequence(cursor), limit=page_size
+        found.tenant_id, found.id, wanted, after=cursor, limit=page_size
     )
     return answer_page(page, EntryView.of)
-
-
-def _sequence(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= SEQUENCE_DIGITS_MAXIMUM):
-        raise bad_cursor()
-    return int(cursor)

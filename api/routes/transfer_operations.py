@@ -8,14 +8,13 @@ from fastapi import Body, Response
 from api.auth import TransfersApprover, TransfersReader, TransfersWriter, guarded_router
 from api.context import ApiContext, Context
 from api.operation_schemas import CancelBody, CaptureBody, DecisionBody, DecisionView, ExtendBody
-from api.parameters import IdempotencyKey, TransferInPath, WaitSeconds
+from api.parameters import PAGE_SIZE, Cursor, IdempotencyKey, PageSize, TransferInPath, WaitSeconds
 from api.responses import answer, answer_page, problems
 from api.routes.transfers import submission_response
 from api.schemas import ListView
 from api.transfer_schemas import ReversalCreate
 from api.transfer_views import TransferView
 from domain.operations import Operation, OperationOrder
-from domain.pages import Page
 
 router = guarded_router("/v1/transfers/{transfer}", "transfers")
 
@@ -117,11 +116,18 @@ async def reject_transfer(
     responses=problems(HTTPStatus.NOT_FOUND),
 )
 async def list_approvals(
-    transfer: TransferInPath, context: Context, principal: TransfersReader
+    *,
+    transfer: TransferInPath,
+    context: Context,
+    principal: TransfersReader,
+    cursor: Cursor,
+    page_size: PageSize = PAGE_SIZE,
 ) -> Response:
-    """Read who approved or rejected a transfer."""
-    decisions = await context.operations.decisions(principal.tenant_id, transfer)
-    return answer_page(Page(decisions, None), DecisionView.of)
+    """Read who approved or rejected a transfer, oldest first."""
+    page = await context.operations.decisions(
+        principal.tenant_id, transfer, after=cursor, limit=page_size
+    )
+    return answer_page(page, DecisionView.of)
 
 
 @router.post(
@@ -157,12 +163,19 @@ async def reverse_transfer(
     "/reversals", response_model=ListView[TransferView], responses=problems(HTTPStatus.NOT_FOUND)
 )
 async def list_reversals(
-    transfer: TransferInPath, context: Context, principal: TransfersReader
+    *,
+    transfer: TransferInPath,
+    context: Context,
+    principal: TransfersReader,
+    cursor: Cursor,
+    page_size: PageSize = PAGE_SIZE,
 ) -> Response:
     """Read the reversals of a transfer, failed ones included, oldest first."""
     await context.intake.find(principal.tenant_id, transfer)
-    reversals = await context.transactions.reversals(principal.tenant_id, transfer)
-    return answer_page(Page(reversals, None), TransferView.of)
+    page = await context.transactions.reversals(
+        principal.tenant_id, transfer, after=cursor, limit=page_size
+    )
+    return answer_page(page, TransferView.of)
 
 
 async def _operate(context: ApiContext, order: OperationOrder, wait_seconds: float) -> Response:

@@ -15,6 +15,7 @@ from api.parameters import (
     Cursor,
     IdempotencyKey,
     PageSize,
+    SequenceCursor,
     TransferInPath,
     WaitSeconds,
 )
@@ -24,8 +25,6 @@ from api.schemas import ListView
 from api.transfer_intake import Submission
 from api.transfer_schemas import TransferBody
 from api.transfer_views import EventView, TransferView, WorkflowView
-from domain.errors import TransferNotFound
-from domain.pages import Page
 from domain.states import ProcessState, TransferStage
 from domain.transfers import CaptureMode, TransferType
 from persistence.transfers import TransferFilter
@@ -113,15 +112,19 @@ async def get_transfer(
     responses=problems(HTTPStatus.NOT_FOUND),
 )
 async def list_events(
-    transfer: TransferInPath, context: Context, principal: TransfersReader
+    *,
+    transfer: TransferInPath,
+    context: Context,
+    principal: TransfersReader,
+    cursor: SequenceCursor,
+    page_size: PageSize = PAGE_SIZE,
 ) -> Response:
     """Read the log of a transfer's stages, oldest first."""
-    try:
-        events = await context.transactions.events(principal.tenant_id, transfer)
-    except TransferNotFound:
-        await context.intake.find(principal.tenant_id, transfer)
-        events = []
-    return answer_page(Page(events, None), EventView.of)
+    await context.intake.find(principal.tenant_id, transfer)
+    page = await context.transactions.events_page(
+        principal.tenant_id, transfer, after=cursor or 0, limit=page_size
+    )
+    return answer_page(page, EventView.of)
 
 
 @router.get(
@@ -130,12 +133,19 @@ async def list_events(
     responses=problems(HTTPStatus.NOT_FOUND),
 )
 async def list_entries(
-    transfer: TransferInPath, context: Context, principal: TransfersReader
+    *,
+    transfer: TransferInPath,
+    context: Context,
+    principal: TransfersReader,
+    cursor: Cursor,
+    page_size: PageSize = PAGE_SIZE,
 ) -> Response:
     """Read the ledger entries of a transfer, debits first; none unless it has posted."""
     await context.intake.find(principal.tenant_id, transfer)
-    entries = await context.ledger.entries_of_transfer(principal.tenant_id, transfer)
-    return answer_page(Page(entries, None), EntryView.of)
+    page = await context.ledger.entries_of_transfer(
+        principal.tenant_id, transfer, after=cursor, limit=page_size
+    )
+    return answer_page(page, EntryView.of)
 
 
 @router.get(

@@ -96,6 +96,10 @@ async def test_several_legs_come_from_a_file(
     for text in ("SUCCESS", "(first of 2 legs)", "Legs", "0.30 EUR"):
         assert text in sent.output
     assert await tenant.balance(accounts[0]) == (930, 0)
+    file.write_text(json.dumps(legs * 13))
+    many = (await transfers.printed("send", "--legs", file, "--json")).document
+    shown = await transfers.printed("show", many["id"], "--entries", "--json")
+    assert len(shown.document["entries"]) == 2 * 26
     file.write_text(json.dumps(legs[0]))
     assert "holds no JSON list" in await transfers.refused("send", "--legs", file)
 

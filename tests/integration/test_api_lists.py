@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import Client, Json, new_key, problem_of
+from tests.support.api import NOBODY, Client, Json, new_key, problem_of
+from tests.support.approvals import Desk
 from tests.support.tenants import TenantMaker
 
 TIMES = [("1899-12-31T00:00:00Z", "time_range"), ("2201-01-01T00:00:00Z", "time_range")] + [
@@ -109,8 +110,59 @@ async def test_fifty_are_listed_where_no_limit_is_named(tenant: Client) -> None:
     assert page["next_cursor"] == page["data"][-1]["id"]
 
 
+async def much_done_to(desk: Desk) -> Json:
+    """Make a transfer that was approved by two, captured in three parts and reversed in three."""
+    await desk.maker.rule(500, approvers=2)
+    held = await desk.waiting(600, capture="manual")
+    for approver in desk.approvers:
+        assert (await approver.operate(held, "approve")).status_code == 200
+    await desk.reached(held, "RESERVED")
+    for is_final in (False, False, True):
+        captured = await desk.maker.operate(held, "capture", amount=100, final=is_final)
+        assert captured.status_code == 200, captured.text
+    for _ in range(3):
+        assert (await desk.maker.operate(held, "reversals", amount=50)).status_code == 201
+    return held
+
+
+async def test_the_lists_of_a_transfer_have_pages_without_gap_or_repeat(
+    tenant: Client, make_tenant: TenantMaker
+) -> None:
+    transfer = await much_done_to(await Desk.open(tenant, make_tenant))
+    lists = {"approvals": 2, "entries": 6, "events": 9, "reversals": 3}
+    for part, count in lists.items():
+        path = f"/transfers/{transfer['id']}/{part}"
+        everything = (await tenant.get(path))["data"]
+        assert len(everything) == count, everything
+        for limit in (1, 2, count, 200):
+            pages = [page async for page in tenant.walk(path, limit=limit)]
+            assert all(len(page) == limit for page in pages[:-1])
+            assert [item for page in pages for item in page] == everything
+    entries = (await tenant.get(f"/transfers/{transfer['id']}/entries"))["data"]
+    assert [entry["direction"] for entry in entries] == ["DEBIT"] * 3 + ["CREDIT"] * 3
+
+
+async def test_fifty_entries_of_a_transfer_are_listed_where_no_limit_is_named(
+    tenant: Client,
+) -> None:
+    one, two = await tenant.account(balance=100), await tenant.account()
+    leg = {"source": one["id"], "destination": two["id"], "amount": 1, "currency": "EUR"}
+    body = {"legs": [leg] * 26}
+    headers = {"Idempotency-Key": new_key()}
+    made = await tenant.call("POST", "/transfers", json=body, headers=headers)
+    path = f"/transfers/{made.json()['id']}/entries"
+    page = await tenant.get(path)
+    assert len(page["data"]) == 50
+    rest = await tenant.get(path, cursor=page["next_cursor"])
+    assert [entry["direction"] for entry in rest["data"]] == ["CREDIT"] * 2
+    assert rest["next_cursor"] is None
+
+
+PARTS = [f"/transfers/{NOBODY}/{part}" for part in ("approvals", "entries", "events", "reversals")]
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "201", "many", "1.5", "", "9" * 30])
-@pytest.mark.parametrize("path", ["/users", "/accounts", "/transfers"])
+@pytest.mark.parametrize("path", ["/users", "/accounts", "/transfers", *PARTS])
 async def test_a_limit_is_1_to_200(tenant: Client, path: str, limit: str) -> None:
     response = await tenant.call("GET", path, params={"limit": limit})
     problem = problem_of(response, 422, "validation_failed")
@@ -118,7 +170,9 @@ async def test_a_limit_is_1_to_200(tenant: Client, path: str, limit: str) -> Non
 
 
 @pytest.mark.parametrize("cursor", ["x", "", "0", "{}", "' OR 1=1", "\x00", "1" * 40])
-@pytest.mark.parametrize("path", ["/users", "/accounts", "/transfers"])
+@pytest.mark.parametrize(
+    "path", ["/users", "/accounts", "/transfers", *(p for p in PARTS if "events" not in p)]
+)
 async def test_a_cursor_comes_from_the_page_before(tenant: Client, path: str, cursor: str) -> None:
     response = await tenant.call("GET", path, params={"cursor": cursor})
     problem = problem_of(response, 422, "validation_failed")
@@ -126,11 +180,15 @@ async def test_a_cursor_comes_from_the_page_before(tenant: Client, path: str, cu
 
 
 @pytest.mark.parametrize("cursor", ["x", "", "-1", "1.0", "٣", "9" * 19])
-async def test_a_cursor_of_entries_is_a_sequence(tenant: Client, cursor: str) -> None:
+async def test_a_cursor_of_an_accounts_entries_or_of_events_is_a_sequence(
+    tenant: Client, cursor: str
+) -> None:
     account = await tenant.account()
-    path = f"/accounts/{account['id']}/entries"
-    response = await tenant.call("GET", path, params={"cursor": cursor})
-    problem_of(response, 422, "validation_failed")
+    transfer = await tenant.deposit(account["id"], 1)
+    for path in (f"/accounts/{account['id']}/entries", f"/transfers/{transfer['id']}/events"):
+        response = await tenant.call("GET", path, params={"cursor": cursor})
+        problem_of(response, 422, "validation_failed")
+        assert (await tenant.get(path, cursor="9" * 18, order="asc"))["data"] == []
 
 
 @pytest.mark.parametrize(("moment", "code"), TIMES)

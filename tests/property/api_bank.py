@@ -143,9 +143,16 @@ class ApiBank:
         return await self.listed("/accounts")
 
     async def listed(self, path: str, **params: Any) -> list[Json]:
-        """Read the first page of a list."""
-        found: list[Json] = (await self.call("GET", path, params=params)).json()["data"]
-        return found
+        """Read a list to its end."""
+        found: list[Json] = []
+        page: Json = {"next_cursor": None}
+        while True:
+            asked = {**params, "limit": 200, "cursor": page["next_cursor"]}
+            given = {name: value for name, value in asked.items() if value is not None}
+            page = (await self.call("GET", path, params=given)).json()
+            found += page["data"]
+            if page["next_cursor"] is None:
+                return found
 
     async def _ask(self, command: Command) -> httpx.Response:
         match command.verb:

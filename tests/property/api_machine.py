@@ -171,7 +171,7 @@ class ApiMachine(RuleBasedStateMachine):
 
     @rule(stage=st.sampled_from(TransferStage))
     def list_by_stage(self, stage: TransferStage) -> None:
-        listed = self.run(self.bank.listed("/transfers", stage=stage, limit=200))
+        listed = self.run(self.bank.listed("/transfers", stage=stage))
         names = {identifier: key for key, identifier in self.bank.transfers.items()}
         found = {names[transfer["id"]]: shown(transfer) for transfer in listed}
         transfers = self.model.transfers.items()

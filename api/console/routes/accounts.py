@@ -13,8 +13,7 @@ from api.console.reasons import reason_of
 from api.console.routing import console_router
 from api.console.visitors import AccountsEditor, AccountsVisitor, Form
 from api.context import Context
-from api.parameters import PAGE_SIZE, AccountInPath, Cursor
-from api.routes.accounts import SEQUENCE_DIGITS_MAXIMUM
+from api.parameters import PAGE_SIZE, SEQUENCE_DIGITS_MAXIMUM, AccountInPath, Cursor
 from api.statements.sending import StatementResponse
 from domain.accounts import Account, AccountReference, AccountStatus
 from domain.errors import AccountNotFound, FieldProblem, ValidationFailed
