@@ -65,6 +65,9 @@ class TransferBatchWorkflow:
                 break
             if progress.position == progress.total:
                 await self._pause()
+        if self._is_cancelled:
+            # It came within the last pause, and the next run would not know of it.
+            return await self._stop()
         return workflow.continue_as_new(batch)
 
     @workflow.signal

@@ -18,9 +18,9 @@ from domain.states import ProcessState, TransferStage
 from domain.transfers import CaptureMode, Failure, Transfer
 from runtime.composition import Services
 from runtime.embedded_temporal import EmbeddedTemporal
-from runtime.stack_files import throwaway_data_dir
 from runtime.temporal import connect
 from tests.support.rules import require_approval
+from tests.support.temporal import embedded_temporal
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
 from tests.support.workers import (
@@ -30,7 +30,6 @@ from tests.support.workers import (
     WorkerFactory,
     failing,
 )
-from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
 WAIT_SECONDS = 30.0
 FAST_PATH_ATTEMPTS = 2
@@ -324,18 +323,13 @@ async def own_temporal(
     services: Services, **dynamic_config: Any
 ) -> AsyncIterator[tuple[EmbeddedTemporal, TemporalClient, WorkerFactory]]:
     """Give a Temporal server of the test's own, to be stopped or set otherwise."""
-    with throwaway_data_dir() as folder:
-        server = EmbeddedTemporal(
-            folder, search_attributes=SEARCH_ATTRIBUTE_NAMES, dynamic_config=dynamic_config
-        )
-        await server.start()
+    async with embedded_temporal(**dynamic_config) as server:
         client = await connect(server.address, server.namespace)
         workers = WorkerFactory(client, services)
         try:
             yield server, client, workers
         finally:
             await workers.stop()
-            await server.stop()
 
 
 async def _is_closed(running: RunningWorker, wallets: Wallets, status: str) -> bool:

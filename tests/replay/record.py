@@ -356,7 +356,13 @@ def run(record: Callable[[Services, Client], Awaitable[None]]) -> None:
     os._exit(0)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def named_again(description: str | None) -> Collection[str]:
+    """Read from the command line which scenarios are to be recorded again."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--again", action="append", default=[], metavar="NAME")
-    run(partial(record, again=parser.parse_args().again))
+    again: list[str] = parser.parse_args().again
+    return again
+
+
+if __name__ == "__main__":
+    run(partial(record, again=named_again(__doc__)))

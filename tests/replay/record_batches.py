@@ -1,38 +1,42 @@
-"""Record the histories of batches anew, as further versions of those that are there.
+"""Record the histories of batches.
 
-Run `python -m tests.replay.record_batches`; see ``record``.
+Run `python -m tests.replay.record_batches`; see ``record``, also for `--again NAME`.
 """
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from activities.batches import BatchActivities
+from activities.batches import CHUNKS_AN_ATTEMPT, BatchActivities
 from activities.contracts import BatchKey, BatchProgress, BatchSteps, StopInput
-from domain.batches import BatchOrder, BatchRow, RowStatus, TransferBatch
-from domain.ids import BatchId
-from domain.transfers import TransferType
+from domain.batches import TransferBatch
 from runtime.composition import Services
-from services.chunk_text import staged_row
-from services.identifiers import new_uuid
-from tests.replay.record import run, write_history
-from tests.support.wallets import Wallets, make_wallets
+from runtime.temporal import connect
+from services.batch_posting import BatchPostingService
+from tests.replay.record import HISTORIES, named_again, run, write_history
+from tests.support.staged import new_keys, stage_batch
+from tests.support.temporal import embedded_temporal
+from tests.support.wallets import make_wallets
 from workflows.transfer_batch import TransferBatchWorkflow
 
 ROWS = 3
+EVENTS_BEFORE_A_NEW_RUN = 8
+"""Fewer than the first step leaves behind."""
+
 Hook = Callable[[], Awaitable[None]]
 
 
 class HookedSteps(BatchSteps):
-    """The real steps, with something done before each attempt to post."""
+    """The real steps, a row a chunk, with something done before each attempt to post."""
 
     def __init__(self, services: Services, before: Hook) -> None:
-        self._real = BatchActivities(services.batch_posting)
+        self._real = BatchActivities(BatchPostingService(services.database, chunk_rows=1))
         self._before = before
 
     @activity.defn(name="post_batch_chunks")
@@ -45,47 +49,19 @@ class HookedSteps(BatchSteps):
         return await self._real.stop_batch(stop)
 
 
-async def stage(services: Services, wallets: Wallets, key: str | None = None) -> TransferBatch:
-    """Record a batch of some transfers from the source to the destination."""
-    client_key, _ = await services.access.create_key(
-        tenant_name=secrets.token_hex(8), name="test", scopes=frozenset()
-    )
-    order = BatchOrder(
-        id=BatchId(new_uuid()),
-        tenant_id=wallets.tenant_id,
-        idempotency_key=secrets.token_hex(8),
-        fingerprint=bytes(32),
-        is_atomic=False,
-        description=None,
-        rows=ROWS,
-        requested_by=client_key.id,
-    )
-    rows = [
-        BatchRow(
-            position=position,
-            idempotency_key=key or secrets.token_hex(8),
-            type=TransferType.INTERNAL,
-            source=str(wallets.source.id),
-            destination=str(wallets.destination.id),
-            amount_minor=100,
-            currency="EUR",
-            description=None,
-            metadata={},
-            effective_at=None,
-            status=RowStatus.PENDING,
-            failure=None,
-            transfer_id=None,
-        )
-        for position in range(1, ROWS + 1)
-    ]
-    lines = (f"{order.id}\t{order.tenant_id}\t{staged_row(row)}".encode() for row in rows)
-    return await services.batches.stage(order, lines)
+async def record(services: Services, client: Client, again: Collection[str] = ()) -> None:
+    """Run each scenario that has no file, or is named, and write its history."""
 
-
-async def record(services: Services, client: Client) -> None:
-    """Run each scenario once and write its history."""
-
-    async def take(name: str, before: Hook, end: Callable[..., Awaitable[object]]) -> None:
+    async def take(
+        name: str,
+        before: Hook,
+        end: Callable[..., Awaitable[object]],
+        *,
+        rows: int = ROWS,
+        client: Client = client,
+    ) -> None:
+        if (HISTORIES / f"batch-{name}.json").exists() and name not in again:
+            return
         steps = HookedSteps(services, before)
         queue = f"batches-{secrets.token_hex(6)}"
         async with Worker(
@@ -94,7 +70,7 @@ async def record(services: Services, client: Client) -> None:
             workflows=[TransferBatchWorkflow],
             activities=[steps.post_batch_chunks, steps.stop_batch],
         ):
-            batch = await stage(services, await make_wallets(services))
+            batch = await stage_batch(await make_wallets(services), new_keys(rows))
             handle = await client.start_workflow(
                 TransferBatchWorkflow.run,
                 BatchKey(batch.tenant_id, batch.id),
@@ -103,12 +79,20 @@ async def record(services: Services, client: Client) -> None:
             )
             await end(handle, batch)
             await handle.result()
-            await write_history(f"batch-{name}", handle)
+            first_run = handle.first_execution_run_id
+            await write_history(
+                f"batch-{name}", client.get_workflow_handle(handle.id, run_id=first_run)
+            )
 
     async def nothing(*_arguments: object) -> None:
         pass
 
     await take("posted", nothing, nothing)
+    limits = {"limit.historyCount.suggestContinueAsNew": EVENTS_BEFORE_A_NEW_RUN}
+    async with embedded_temporal(**limits) as server:
+        own = await connect(server.address, server.namespace)
+        rows = CHUNKS_AN_ATTEMPT + 1
+        await take("continued", nothing, nothing, rows=rows, client=own)
     failures = iter(range(3))
 
     async def fail() -> None:
@@ -142,4 +126,4 @@ async def record(services: Services, client: Client) -> None:
 
 
 if __name__ == "__main__":
-    run(record)
+    run(partial(record, again=named_again(__doc__)))

@@ -63,7 +63,7 @@ def history(path: Path) -> WorkflowHistory:
 def test_there_are_histories_of_every_way_a_transfer_can_go() -> None:
     assert {path_of(scenario) for scenario in SCENARIOS} <= set(HISTORIES)
     assert {path.stem for path in HISTORIES} >= {
-        f"batch-{name}" for name in ("posted", "retried", "cancelled", "signalled")
+        f"batch-{name}" for name in ("posted", "retried", "continued", "cancelled", "signalled")
     }
 
 

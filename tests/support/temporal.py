@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.operatorservice.v1 import DeleteNamespaceRequest
@@ -42,11 +43,20 @@ async def temporal_server() -> AsyncIterator[TemporalServer]:
         async with _new_namespace(address) as namespace:
             yield TemporalServer(address, namespace, "TEMPORAL_ADDRESS")
         return
+    async with embedded_temporal() as server:
+        yield TemporalServer(server.address, server.namespace, "embedded", server.ui_url)
+
+
+@asynccontextmanager
+async def embedded_temporal(**dynamic_config: Any) -> AsyncIterator[EmbeddedTemporal]:
+    """Give an embedded server, to be set otherwise than the shared one or to be stopped."""
     with throwaway_data_dir() as folder:
-        server = EmbeddedTemporal(folder, search_attributes=SEARCH_ATTRIBUTE_NAMES)
+        server = EmbeddedTemporal(
+            folder, search_attributes=SEARCH_ATTRIBUTE_NAMES, dynamic_config=dynamic_config
+        )
         await server.start()
         try:
-            yield TemporalServer(server.address, server.namespace, "embedded", server.ui_url)
+            yield server
         finally:
             await server.stop()
 
