@@ -8,7 +8,7 @@ from itertools import chain
 from typing import IO, Any, Final
 
 from domain.errors import FieldProblem, ValidationFailed
-from domain.limits import BATCH_ROW_BYTES_MAXIMUM
+from domain.limits import BATCH_ROW_CHARACTERS_MAXIMUM
 
 PIECE_CHARACTERS: Final = 256 * 1024
 ROWS_FIELD: Final = "transfers"
@@ -109,11 +109,15 @@ class JsonRows:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                too_long = len(self._text) - self._at > BATCH_ROW_BYTES_MAXIMUM + PIECE_CHARACTERS
+                too_long = (
+                    len(self._text) - self._at > BATCH_ROW_CHARACTERS_MAXIMUM + PIECE_CHARACTERS
+                )
                 if isinstance(error, RecursionError) or too_long or not self._read_on():
                     raise MalformedBody from None
             else:
                 length = end - self._at
+                if length > BATCH_ROW_CHARACTERS_MAXIMUM:
+                    raise MalformedBody
                 if end < len(self._text) or not self._read_on():
                     self._at += length
                     return value
@@ -127,8 +131,8 @@ class JsonRows:
 
 def ndjson_rows(file: IO[str]) -> Iterator[Any]:
     """Read one row a line; blank lines are skipped."""
-    while line := file.readline(BATCH_ROW_BYTES_MAXIMUM + 1):
-        if len(line) > BATCH_ROW_BYTES_MAXIMUM:
+    while line := file.readline(BATCH_ROW_CHARACTERS_MAXIMUM + 1):
+        if len(line) > BATCH_ROW_CHARACTERS_MAXIMUM:
             raise MalformedBody
         if not line.isspace():
             try:
@@ -145,7 +149,7 @@ def csv_rows(file: IO[str]) -> Iterator[Any]:
     ValidationFailed
         The header lacks a column, or has one that is not known or stands twice.
     """
-    csv.field_size_limit(BATCH_ROW_BYTES_MAXIMUM)
+    csv.field_size_limit(BATCH_ROW_CHARACTERS_MAXIMUM)
     reader = csv.reader(file, strict=True)
     try:
         columns = [column.strip().removeprefix("\ufeff") for column in next(reader, [])]
@@ -153,7 +157,8 @@ def csv_rows(file: IO[str]) -> Iterator[Any]:
         for record in reader:
             if not record:
                 continue
-            if len(record) != len(columns):
+            is_too_long = sum(map(len, record)) > BATCH_ROW_CHARACTERS_MAXIMUM
+            if len(record) != len(columns) or is_too_long:
                 raise MalformedBody
             row: dict[str, Any] = {
                 name: text for name, text in zip(columns, record, strict=True) if text

@@ -48,8 +48,8 @@ CODEC_SESSION_SECONDS: Final = 8 * 3600
 
 BATCH_ROWS_MAXIMUM: Final = 100_000
 BATCH_BODY_BYTES_MAXIMUM: Final = 64 * 1024 * 1024
-BATCH_ROW_BYTES_MAXIMUM: Final = 64 * 1024
-"""Size of one row of a batch, as it is sent: that of a single request."""
+BATCH_ROW_CHARACTERS_MAXIMUM: Final = 64 * 1024
+"""Length of one row of a batch, as it is sent: about that of a single request."""
 
 BATCH_ATOMIC_ROWS_MAXIMUM: Final = 10_000
 """Rows of an atomic batch: one transaction, in which its accounts are locked for about a second."""

@@ -12,6 +12,7 @@ from domain.access import Scope
 from domain.limits import (
     BATCH_BODY_BYTES_MAXIMUM,
     BATCH_ERRORS_SHOWN_MAXIMUM,
+    BATCH_ROW_CHARACTERS_MAXIMUM,
     BATCH_ROWS_MAXIMUM,
 )
 from tests.support.api import Client, Json, new_key, problem_of
@@ -29,6 +30,8 @@ from tests.support.rows import counts_of_tenant
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
 from tests.support.waiting import until
+
+HALF_A_ROW = "x" * (BATCH_ROW_CHARACTERS_MAXIMUM // 2)
 
 
 async def recorded(client: Client, stack: Stack) -> int:
@@ -144,6 +147,7 @@ async def test_no_more_mistakes_are_named_than_anyone_reads(tenant: Client) -> N
         '{"transfers": [{},]}',
         '{"transfers": [], "transfers": []}',
         '{"transfers": [{"a": "' + "x" * 400_000,
+        '{"transfers": [{"a": "' + "x" * BATCH_ROW_CHARACTERS_MAXIMUM + '"}]}',
         '{"transfers": ' + "[" * 100_000,
         '{"transfers": [{"amount": ' + "9" * 5_000 + "}]}",
         b'{"transfers": [{"description": "\xff"}]}',
@@ -156,7 +160,13 @@ async def test_what_is_no_json_is_malformed(tenant: Client, text: str | bytes) -
 
 @pytest.mark.parametrize(
     ("text", "media_type"),
-    [("{}\n{", NDJSON), ('idempotency_key,amount,currency\n"a', CSV)],
+    [
+        ("{}\n{", NDJSON),
+        (json.dumps({"a": HALF_A_ROW, "b": HALF_A_ROW}), NDJSON),
+        ('idempotency_key,amount,currency\n"a', CSV),
+        (f"idempotency_key,amount,currency\n{HALF_A_ROW},{HALF_A_ROW},EUR", CSV),
+    ],
+    ids=["ndjson", "a long row of ndjson", "csv", "a long row of csv"],
 )
 async def test_other_forms_can_be_malformed_too(tenant: Client, text: str, media_type: str) -> None:
     problem_of(await post_text(tenant, text, media_type), 400, "malformed_body")
