@@ -57,6 +57,7 @@ ledger_entries: Final = Table(
     PrimaryKeyConstraint("id", name="ledger_entries_pkey"),
     # That transfer and account are there, of the entry's tenant and currency, is held by a trigger
     # once a statement (``ledger_entries_known``): foreign keys took a third of a batch's time.
+    # So is that entries take no more than their transfer's amount, its legs or what is captured.
     UniqueConstraint("account_id", "sequence", name="ledger_entries_sequence"),
     CheckConstraint(one_of("direction", "DEBIT", "CREDIT"), name="ledger_entries_direction_known"),
     CheckConstraint(

@@ -76,7 +76,8 @@ transfers: Final = Table(
     Column("batch_id", Uuid, nullable=True),
     PrimaryKeyConstraint("id", name="transfers_pkey"),
     # That key, accounts and batch are there is held by a trigger once a statement
-    # (``transfers_known``).
+    # (``transfers_known``), and that reversals sum to ``reversed_minor`` by one at commit
+    # (``transfers_reversals_counted``).
     UniqueConstraint("tenant_id", "idempotency_key", name="transfers_idempotency_key"),
     ForeignKeyConstraint(["reversal_of"], ["transfers.id"], name="transfers_reversal_of"),
     CheckConstraint(

@@ -595,6 +595,11 @@ MEANINGS: list[tuple[str, Row, type[DomainError]]] = [
     ("balances_available", {}, LedgerRuleViolated),
     ("holds_transfer", {}, LedgerRuleViolated),
     ("ledger_entries_follow", {"balance_after_minor": 1}, LedgerRuleViolated),
+    (
+        "ledger_entries_within",
+        {"direction": "DEBIT", "balance_after_minor": 0},
+        LedgerRuleViolated,
+    ),
     ("transfers_pkey", {}, LedgerRuleViolated),
 ]
 
