@@ -2,31 +2,13 @@
 
 import asyncio
 
-import psycopg
-
 from tests.support.api import Client
 from tests.support.approvals import Desk
+from tests.support.locks import until_waiting
 from tests.support.proof import require_clean_ledger
 from tests.support.served import locked_balance
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
-from tests.support.waiting import until
-
-WAITING = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'balances'
-"""
-
-
-async def until_waiting(stack: Stack, count: int) -> None:
-    """Wait until so many statements wait for the lock of a balance."""
-
-    async def are_waiting() -> bool:
-        async with await psycopg.AsyncConnection.connect(stack.database_url) as connection:
-            row = await (await connection.execute(WAITING)).fetchone()
-        return row is not None and row[0] == count
-
-    await until(are_waiting)
 
 
 async def test_a_transfer_that_waited_for_the_lock_meets_the_limits_that_came_before_it(
@@ -36,9 +18,9 @@ async def test_a_transfer_that_waited_for_the_lock_meets_the_limits_that_came_be
     async with locked_balance(stack.database_url, desk.source["id"]):
         # Whoever asks for the lock first gets it first.
         limiting = asyncio.create_task(tenant.limit(desk.source, per_transfer=5))
-        await until_waiting(stack, 1)
+        await until_waiting(stack.database_url, 1)
         asking = asyncio.create_task(desk.ask(10))
-        await until_waiting(stack, 2)
+        await until_waiting(stack.database_url, 2)
     await limiting
     assert (await asking).json()["code"] == "limit_exceeded"
     await require_clean_ledger(stack)
@@ -50,9 +32,9 @@ async def test_a_transfer_that_came_before_the_first_limit_is_counted(
     desk = await Desk.open(tenant, make_tenant, approvers=0)
     async with locked_balance(stack.database_url, desk.source["id"]):
         asking = asyncio.create_task(desk.ask(10))
-        await until_waiting(stack, 1)
+        await until_waiting(stack.database_url, 1)
         limiting = asyncio.create_task(tenant.limit(desk.source, per_day=15))
-        await until_waiting(stack, 2)
+        await until_waiting(stack.database_url, 2)
     assert (await asking).status_code == 201
     assert (await limiting)["left_today"] == 5
     await require_clean_ledger(stack)
