@@ -1,9 +1,10 @@
 """The product with workers that die where a test wants them to.
 
 ``python -m tests.chaos.crashing api|worker`` runs a command. A worker looks into the folder that
-``CRASH_FOLDER`` names, for a file with the tenant's name that says ``ACTIVITY BOUNDARY``: there it
-kills itself, once. It is started again from a process that has everything loaded and only forks, so
-that dying often does not take long.
+``CRASH_FOLDER`` names for a mine: a file that names a subject, an activity and a boundary. There it
+kills itself, once. The subject is whom an activity is for: a tenant, a standing order, or, of an
+activity for all of them, its workflow's id. The worker is started again from a process that has
+everything loaded and only forks, so that dying often does not take long.
 """
 
 import ctypes
@@ -11,21 +12,25 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
-from uuid import UUID
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg.rows import DictRow
 from sqlalchemy import text
+from temporalio import activity, workflow
 
 from activities.batches import BatchActivities
+from activities.ledger import LedgerCareActivities
+from activities.reconciliation import ReconciliationActivities
 from activities.resting import RestingActivities
+from activities.standing_orders import StandingOrderActivities
 from activities.transfers import TransferActivities
 from cli.main import run
 from domain.ids import TenantId
@@ -35,8 +40,8 @@ from persistence.direct import DirectStatements
 from persistence.tenancy import Tenancy
 from runtime import composition  # noqa: F401 - what every worker loads
 from runtime.child_launcher import PR_SET_PDEATHSIG
-from workflows import transfer as transfer_workflow
-from workflows.transfer_batch import TransferBatchWorkflow
+from services.batch_posting import BatchPostingService
+from workflows import ledger_care, reconciliation, standing_order
 
 FOLDER_VARIABLE: Final = "CRASH_FOLDER"
 DONE_SUFFIX: Final = ".done"
@@ -44,8 +49,21 @@ ACTIVITIES: Final[Mapping[type, tuple[str, ...]]] = {
     TransferActivities: ("reserve_funds", "post_entries", "finalise", "compensate"),
     RestingActivities: ("schedule", "expire", "carry_out_operation"),
     BatchActivities: ("post_batch_chunks", "stop_batch"),
+    ReconciliationActivities: ("resolve_abandoned_transfers",),
+    LedgerCareActivities: ("seal_ledger", "resolve_leftovers", "prove_ledger_slices"),
+    StandingOrderActivities: (
+        "prepare_standing_order_run",
+        "settle_standing_order_run",
+        "reconcile_standing_orders",
+    ),
 }
-BATCH_STEPS: Final = {"_post": "post_batch_chunks", "_stop": "stop_batch"}
+LOST_AFTER: Final = timedelta(seconds=10)
+"""After so long the server gives the attempt of a worker that died to another one; the product
+lets it wait for up to five minutes, which tests of what follows need not."""
+
+CHUNK_ROWS: Final = 2
+"""Of a batch, so that a small one has several chunks."""
+
 HAS_WRITTEN: Final = "SELECT pg_current_xact_id_if_assigned()"
 
 
@@ -59,22 +77,70 @@ class Boundary(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What is being done for whom."""
+class Mine:
+    """Where a worker is to die, once.
 
-    tenant_id: UUID
+    Parameters
+    ----------
+    subject
+        For whom it works then.
+    """
+
+    folder: Path
+    subject: str
     activity: str
+    boundary: Boundary
 
-    def die_if(self, boundary: Boundary) -> None:
+    @property
+    def path(self) -> Path:
+        """The file that says so."""
+        return self.folder / f"{self.subject} {self.activity} {self.boundary}"
+
+    @property
+    def done_path(self) -> Path:
+        """What the file becomes where a worker dies."""
+        return self.path.with_name(self.path.name + DONE_SUFFIX)
+
+    def arm(self, *, passes: int = 0) -> None:
+        """Let the next worker die that comes there, after so many that pass."""
+        draft = self.path.with_name(self.path.name + ".draft")
+        draft.write_text(str(passes))
+        draft.rename(self.path)
+
+    def step_on(self) -> None:
         """Die where a test has asked for it and no other worker was first."""
-        arm = Path(os.environ[FOLDER_VARIABLE]) / str(self.tenant_id)
         try:
-            if arm.read_text() != f"{self.activity} {boundary}":
+            passes = int(self.path.read_text())
+            if passes:
+                self.arm(passes=passes - 1)
                 return
-            arm.rename(arm.with_suffix(DONE_SUFFIX))
+            self.path.rename(self.done_path)
         except FileNotFoundError:
             return
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is being done for whom."""
+
+    subject: str
+    activity: str
+
+    @classmethod
+    def of(cls, name: str, arguments: Sequence[Any], workflow_id: str) -> Self:
+        """Find out for whom an activity with such arguments works."""
+        if not arguments:
+            return cls(workflow_id, name)
+        argument = arguments[0]
+        for field in ("transfer", "batch"):
+            argument = getattr(argument, field, argument)
+        return cls(str(getattr(argument, "order_id", None) or argument.tenant_id), name)
+
+    def die_if(self, boundary: Boundary) -> None:
+        """Die where a test has asked for it."""
+        folder = Path(os.environ[FOLDER_VARIABLE])
+        Mine(folder, self.subject, self.activity, boundary).step_on()
 
     async def die_before_commit(self, has_written: Callable[[], Awaitable[object | None]]) -> None:
         """Die at the end of a transaction that has changed something."""
@@ -93,23 +159,37 @@ def plant() -> None:
     setattr(Database, "transaction", _mined_transaction(Database.transaction))  # noqa: B010
     setattr(Database, "batching", _mined_batching(Database.batching))  # noqa: B010
     setattr(DirectStatements, "_one", _mined_statement(DirectStatements._one))  # noqa: B010, SLF001
-    setattr(transfer_workflow, "_attempt", _mined_attempt(transfer_workflow._attempt))  # noqa: B010, SLF001
-    for method, name in BATCH_STEPS.items():
-        setattr(
-            TransferBatchWorkflow,
-            method,
-            _mined_batch_step(getattr(TransferBatchWorkflow, method), name),
-        )
+    for call in (workflow.execute_activity_method, workflow.execute_local_activity_method):
+        setattr(workflow, call.__name__, _mined_call(call))
 
 
-def _mined(activity: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(activity)
-    async def mined(self: object, argument: Any) -> Any:
-        work = Work(_tenant_of(argument), name)
+def shorten() -> None:
+    """Make batches and waits so small that tests can see their ends."""
+    BatchPostingService.__init__.__kwdefaults__ = {"chunk_rows": CHUNK_ROWS}
+    for module in (ledger_care, reconciliation, standing_order):
+        setattr(module, "ATTEMPT_TIMEOUT", LOST_AFTER)  # noqa: B010
+    setattr(standing_order, "RECONCILIATION_TIMEOUT", LOST_AFTER)  # noqa: B010
+
+
+def _mined(step: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(step)
+    async def mined(self: object, *arguments: Any) -> Any:
+        work = Work.of(name, arguments, activity.info().workflow_id or "")
         _present.set(work)
         work.die_if(Boundary.BEFORE_TRANSACTION)
-        result = await activity(self, argument)
+        result = await step(self, *arguments)
         work.die_if(Boundary.BEFORE_ANSWER)
+        return result
+
+    return mined
+
+
+def _mined_call(call: Any) -> Any:
+    @functools.wraps(call)
+    async def mined(step: Any, *arguments: Any, **options: Any) -> Any:
+        result = await call(step, *arguments, **options)
+        work = Work.of(step.__name__, arguments, workflow.info().workflow_id)
+        work.die_if(Boundary.BEFORE_TASK_COMPLETES)
         return result
 
     return mined
@@ -165,32 +245,6 @@ async def _has_written(connection: psycopg.AsyncConnection[DictRow]) -> object |
     return None if row is None else next(iter(row.values()))
 
 
-def _mined_attempt(attempt: Any) -> Any:
-    async def mined(step: Any, argument: Any) -> Any:
-        result = await attempt(step, argument)
-        Work(_tenant_of(argument), step.__name__).die_if(Boundary.BEFORE_TASK_COMPLETES)
-        return result
-
-    return mined
-
-
-def _mined_batch_step(step: Any, name: str) -> Any:
-    async def mined(self: Any) -> Any:
-        result = await step(self)
-        Work(self._batch.tenant_id, name).die_if(Boundary.BEFORE_TASK_COMPLETES)
-        return result
-
-    return mined
-
-
-def _tenant_of(argument: Any) -> UUID:
-    """Find the tenant in an activity's argument."""
-    for name in ("transfer", "batch"):
-        argument = getattr(argument, name, argument)
-    tenant_id: UUID = argument.tenant_id
-    return tenant_id
-
-
 def main(command: str) -> None:
     """Run a command; a worker again and again."""
     sys.argv[1:] = [command]
@@ -200,6 +254,7 @@ def main(command: str) -> None:
         child = os.fork()
         if not child:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            shorten()
             plant()
             run()
         _, status = os.waitpid(child, 0)
