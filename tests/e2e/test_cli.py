@@ -10,10 +10,13 @@ import pytest
 
 from domain.access import OPERATOR_SCOPES, Scope
 from domain.account_numbers import BODY_MINIMUM, account_number_from
+from runtime.composition import open_services
 from tests.support.api import Client, Json, new_key
 from tests.support.command import Command
 from tests.support.postgres import PostgresServer
+from tests.support.sealed import SealedLedger
 from tests.support.stack import Stack
+from tests.support.wallets import make_wallets
 
 NOWHERE = "postgresql://nobody:password@127.0.0.1:1/nothing"
 
@@ -263,6 +266,39 @@ async def test_a_ledger_that_was_tampered_with_is_told(
         assert "The ledger is not right" in ending.output
         assert "Invariant 2 (balances): " in ending.output
         assert (await command("verify", "--json")).document["is_clean"] is False
+
+
+async def test_a_sealed_entry_that_was_altered_is_named_although_the_invariants_hold(
+    postgres: PostgresServer, stack: Stack
+) -> None:
+    async with (
+        postgres.database() as url,
+        open_services(postgres.as_service(url)) as services,
+    ):
+        command = Command(
+            DATABASE_URL=url,
+            TEMPORAL_ADDRESS=stack.temporal_address,
+            TEMPORAL_NAMESPACE=stack.temporal_namespace,
+        )
+        ledger = SealedLedger(services, await make_wallets(services), postgres.as_admin(url))
+        await ledger.move(100)
+        await ledger.seal()
+        assert (await command("verify")).code == 0
+
+        await ledger.tamper(
+            "UPDATE ledger_entries SET effective_at = effective_at - interval '1 day'"
+            " WHERE direction = 'DEBIT'"
+        )
+        [altered] = await ledger.entries(ledger.wallets.source.id)
+        ending = await command("verify")
+        assert ending.code == 1
+        assert "All 7 invariants hold." in ending.output
+        assert "The ledger is not what was sealed." in ending.output
+        assert f"entry {altered['id']}: sequence 1 of account" in ending.output
+        report = (await command("verify", "--json")).document
+        assert report["is_clean"] is False
+        assert [violation for check in report["checks"] for violation in check["violations"]] == []
+        assert len(report["seals"]["violations"]) == 1
 
 
 async def tamper(admin_url: str) -> None:
