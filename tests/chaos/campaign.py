@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,12 +12,13 @@ from typing import Any, Final
 from temporalio.service import RPCError
 
 from runtime.temporal import connect
+from runtime.verification import VerificationReport
 from tests.chaos.checker import Checker, Trouble, Violation
 from tests.chaos.clients import Crowd
 from tests.chaos.history import TRANSFER_KINDS, Books, History, Kind
 from tests.chaos.nemesis import OPEN_WORKFLOWS, Nemesis
 from tests.chaos.report import Figures, Report
-from tests.chaos.site import Site, SitePlan
+from tests.chaos.site import Site, SitePlan, violations_of
 from tests.chaos.town import Town, found_town, seeded
 from tests.support.api import Client, Json
 from tests.support.waiting import until
@@ -30,6 +31,7 @@ SETTLING_SECONDS_AN_ORDER: Final = 0.1
 thousands, and the service answers some thirty a second on two cores."""
 
 ENDOWING_SECONDS: Final = 60.0
+LONGER_SECONDS: Final = 60.0
 PAGE_SIZE: Final = 200
 REPEATS_MAXIMUM: Final = 2_000
 """So many answered orders, chosen at random, are sent once more in the end."""
@@ -70,6 +72,7 @@ class Campaign:
         duration_seconds: float,
         *,
         faults: Faults | None = None,
+        is_enough: Callable[[History], bool] = lambda _history: True,
         settling_seconds: float = SETTLING_SECONDS,
     ) -> Report:
         """Let clients work while things fail, wait for calm, and prove what is in the books.
@@ -80,6 +83,9 @@ class Campaign:
             How long clients work and things fail; the proof takes further time.
         faults
             Breaks things until it is told to end; by default everything, at random.
+        is_enough
+            Whether enough has happened to stop then; else it goes on, for ``LONGER_SECONDS`` at
+            most.
         settling_seconds
             How long everything may take to have its outcome once faults have stopped, beside
             ``SETTLING_SECONDS_AN_ORDER`` for each order that is in doubt.
@@ -87,14 +93,15 @@ class Campaign:
         began_at = datetime.now(UTC)
         async with asyncio.timeout(ENDOWING_SECONDS):
             await self.crowd.endow()
-        await self._make_trouble(duration_seconds, faults or (lambda n, over: n.run(over)))
+        await self._make_trouble(duration_seconds, faults or Nemesis.run, is_enough)
         calm = time.monotonic()
         acknowledged = sum(not record.is_open for record in self.history.records.values())
+        done = dict(self.history.done())
         in_doubt = len(self.history.open_records())
         await self._settle(settling_seconds + in_doubt * SETTLING_SECONDS_AN_ORDER)
         settled_seconds = time.monotonic() - calm
         self.report(f"settled {settled_seconds:.1f} s after the last fault")
-        await self._prove()
+        proof = await self._prove()
         return Report(
             seed=self.seed,
             began_at=began_at,
@@ -102,16 +109,20 @@ class Campaign:
             settled_seconds=settled_seconds,
             processes=[*self.site.parts],
             faults=dict(self.history.faults),
+            sealed_entries=proof.seals.sealed_entries,
             figures=Figures.of(
                 self.history,
                 acknowledged=acknowledged,
+                done=done,
                 in_doubt=in_doubt,
                 violations=self._violations,
             ),
             violations=tuple(self._violations),
         )
 
-    async def _make_trouble(self, duration_seconds: float, faults: Faults) -> None:
+    async def _make_trouble(
+        self, duration_seconds: float, faults: Faults, is_enough: Callable[[History], bool]
+    ) -> None:
         is_over, is_calm = asyncio.Event(), asyncio.Event()
         nemesis = Nemesis(
             self.site,
@@ -126,11 +137,16 @@ class Campaign:
             await faults(nemesis, is_over)
             is_calm.set()
 
+        async def has_enough() -> bool:
+            return is_enough(self.history)
+
         async with asyncio.TaskGroup() as tasks:
             # Clients go on until all is mended.
             tasks.create_task(self.crowd.run(is_calm))
             tasks.create_task(break_things())
             await asyncio.sleep(duration_seconds)
+            with suppress(TimeoutError):
+                await until(has_enough, timeout_seconds=LONGER_SECONDS)
             is_over.set()
 
     async def _settle(self, seconds: float) -> None:
@@ -170,7 +186,7 @@ class Campaign:
         batches = await self._all("/transfer-batches")
         return all(batch["state"] != "PROCESSING" for batch in batches)
 
-    async def _prove(self) -> None:
+    async def _prove(self) -> VerificationReport:
         """Repeat orders, read the books, and hold everything against everything."""
         answered = [record for record in self.history.records.values() if not record.is_open]
         chosen = seeded(self.seed, "repeats").sample(answered, min(len(answered), REPEATS_MAXIMUM))
@@ -178,14 +194,10 @@ class Campaign:
         self.report(f"sent {len(chosen)} orders once more")
         books = await self._books()
         self.report(f"read {len(books.transfers)} transfers and their entries")
+        proof = await self.site.verify()
         self._violations += Checker(self.history, books).check()
-        self._violations += [
-            Violation(Trouble.INVARIANT, *found.split(": ", 1))
-            for found in await self.site.violations()
-        ]
-        self._violations += [
-            Violation(Trouble.ERROR, "the log", line) for line in self.site.unexpected_errors()
-        ]
+        self._violations += found_by_service(proof, self.site.unexpected_errors())
+        return proof
 
     async def _books(self) -> Books:
         accounts = await self._all("/accounts")
@@ -225,6 +237,14 @@ class Campaign:
     async def _all(self, path: str, **params: Any) -> list[Json]:
         pages = self.client.walk(path, limit=PAGE_SIZE, **params)
         return [found async for page in pages for found in page]
+
+
+def found_by_service(proof: VerificationReport, errors: Iterable[str]) -> list[Violation]:
+    """Give what the service's own proof has found, and what its logs say that nobody foresaw."""
+    return [
+        *(Violation(Trouble.INVARIANT, *found.split(": ", 1)) for found in violations_of(proof)),
+        *(Violation(Trouble.ERROR, "the log", line) for line in errors),
+    ]
 
 
 def new_seed() -> int:

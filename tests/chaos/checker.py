@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from tests.chaos.held import HeldChecker
 from tests.chaos.history import (
     OPERATION_KINDS,
     TRANSFER_KINDS,
@@ -296,6 +297,10 @@ class Checker:
         for account, message in checker.contradictions():
             self._blame(Trouble.ORDER, account, message)
         for subject, message in checker.misreads(self._history.reads):
+            self._blame(Trouble.READ, subject, message)
+        disturbed = {workflow_id.partition(":")[2] for workflow_id in self._history.disturbed}
+        held = HeldChecker(self._history, disturbed)
+        for subject, message in held.misreads(self._history.reads):
             self._blame(Trouble.READ, subject, message)
 
     def _moments(self) -> dict[tuple[str, int], Moment]:

@@ -4,8 +4,9 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any, Final, Self
 
 import httpx
@@ -101,6 +102,7 @@ class Crowd:
     async def endow(self) -> None:
         """Give the accounts what they begin with."""
         records = [self._history.record(order) for order in self._town.endowment()]
+        self._history.endowment.update(self._history.records)
         await self.resolve(records)
 
     async def run(self, is_over: asyncio.Event) -> None:
@@ -188,8 +190,13 @@ class Crowd:
         if plan == "race":
             rivals = [self._history.record(order) for order in (captures[0], cancel)]
             await asyncio.gather(*(self._insist(each, rng) for each in rivals))
-        for order in {"capture": captures, "cancel": [cancel]}.get(plan, []):
-            await self._insist(self._history.record(order), rng)
+        if plan == "cancel":
+            await self._insist(self._history.record(cancel), rng)
+        if plan == "capture":
+            parts = [self._history.record(order) for order in captures]
+            for part in parts:
+                await self._insist(part, rng)
+            self._remember_captured(hold, parts)
 
     async def _take_back(self, orders: OrderBook, rng: random.Random) -> None:
         """Reverse what succeeded, sometimes twice at once, which can be too much."""
@@ -274,6 +281,13 @@ class Crowd:
         if len(self._reversible) > REVERSED_MAXIMUM:
             del self._reversible[0]
 
+    def _remember_captured(self, hold: Order, parts: Sequence[Record]) -> None:
+        """Let a hold be taken back later whose captures are told of, the final one among them."""
+        source, destination, _ = hold.movements[0]
+        captured = sum(part.order.movements[0][2] for part in parts)
+        if all(part.is_done for part in parts) and parts[-1].order.body["final"]:
+            self._remember(replace(hold, movements=((source, destination, captured),)))
+
     async def _look_around(self, number: int) -> None:
         """Read balances and entries of any account."""
         rng = seeded(self._seed, f"reader {number}")
@@ -298,7 +312,8 @@ class Crowd:
         if rng.random() < 1 / 2:
             balance = await self._get(f"/accounts/{account}/balance", rng)
             if balance is not None:
-                read = BalanceRead(account, started, time.monotonic(), balance["posted"])
+                ended, posted, held = time.monotonic(), balance["posted"], balance["held"]
+                read = BalanceRead(account, started, ended, posted, held)
                 self._history.reads.append(read)
             return
         page = await self._get(f"/accounts/{account}/entries", rng, limit=ENTRIES_READ)

@@ -140,6 +140,11 @@ class Record:
         """Whether the definite answer was that nothing was done and the key is not used up."""
         return not self.is_open and self.status >= 400 and "id" not in self.document
 
+    @property
+    def is_done(self) -> bool:
+        """Whether a client was told that what was asked for has happened."""
+        return not self.is_open and self.status < 400
+
     def was_in_doubt_after(self, time: float) -> bool:
         """Tell whether a sending since a time had no definite answer."""
         return any(
@@ -166,12 +171,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRead:
-    """A client read what an account has posted."""
+    """A client read what an account has posted and held."""
 
     account: str
     started: float
     ended: float
     posted: int
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +213,15 @@ class History:
         Workflows that were cancelled or terminated, or may have been.
     faults
         How many were injected, by kind.
+    endowment
+        Records of what was done before clients began.
     """
 
     records: dict[str, Record] = field(default_factory=dict)
     reads: list[Read] = field(default_factory=list)
     disturbed: set[str] = field(default_factory=set)
     faults: Counter[str] = field(default_factory=Counter)
+    endowment: set[str] = field(default_factory=set)
 
     def record(self, order: Order) -> Record:
         """Begin to remember an order."""
@@ -222,6 +231,14 @@ class History:
     def of_kinds(self, *kinds: Kind) -> list[Record]:
         """Give the records of some kinds."""
         return [record for record in self.records.values() if record.order.kind in kinds]
+
+    def done(self) -> Counter[str]:
+        """Count by their kind what clients were told is done, but for the endowment."""
+        return Counter(
+            record.order.kind.value
+            for key, record in self.records.items()
+            if record.is_done and key not in self.endowment
+        )
 
     def open_records(self) -> list[Record]:
         """Give those that have no outcome."""

@@ -39,6 +39,14 @@ OPEN_WORKFLOWS: Final = (
 )
 
 
+CLASSES: Final[Mapping[str, frozenset[str]]] = {
+    "processes": frozenset({"kill", "pause", "restart", "immediate shutdown", "backend kill"}),
+    "connections": frozenset({"cut", "silence", "lost answers", "delay"}),
+    "workflows": frozenset({"cancel", "terminate"}),
+}
+"""Kinds of faults by what they are of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing to go wrong."""

@@ -9,6 +9,7 @@ from typing import Self
 
 from tests.chaos.checker import Trouble, Violation
 from tests.chaos.history import LOST_CONNECTION, OPERATION_KINDS, Attempt, History, Kind
+from tests.chaos.nemesis import CLASSES
 
 SHOWN_MAXIMUM = 50
 """Violations that are printed; the file has them all."""
@@ -30,6 +31,9 @@ class Figures:
         Sendings without a definite answer, by what came instead.
     acknowledged
         Orders that had a definite answer when the faults stopped.
+    done
+        What clients had been told by then to have happened, by kind; without what they were
+        endowed with before.
     in_doubt, resolved
         Orders without one then, and those of them that got one afterwards.
     """
@@ -40,6 +44,7 @@ class Figures:
     sendings: int
     unanswered: Mapping[str, int]
     acknowledged: int
+    done: Mapping[str, int]
     in_doubt: int
     resolved: int
     reads: int
@@ -53,6 +58,7 @@ class Figures:
         history: History,
         *,
         acknowledged: int,
+        done: Mapping[str, int],
         in_doubt: int,
         violations: Sequence[Violation],
     ) -> Self:
@@ -72,6 +78,7 @@ class Figures:
                 Counter(_name(a) for a in attempts if a.status in {LOST_CONNECTION, 202, 503})
             ),
             acknowledged=acknowledged,
+            done=done,
             in_doubt=in_doubt,
             resolved=in_doubt - len(history.open_records()),
             reads=len(history.reads),
@@ -91,6 +98,7 @@ class Report:
     settled_seconds: float
     processes: Sequence[str]
     faults: Mapping[str, int]
+    sealed_entries: int
     figures: Figures
     violations: tuple[Violation, ...]
 
@@ -98,6 +106,11 @@ class Report:
     def is_clean(self) -> bool:
         """Whether nothing is wrong."""
         return not self.violations
+
+    @property
+    def faults_by_class(self) -> Mapping[str, int]:
+        """How many faults there were of processes, connections and workflows."""
+        return by_class(self.faults)
 
     def to_json(self) -> str:
         """Write all of it for programs."""
@@ -113,6 +126,7 @@ class Report:
             "clients and faults for": f"{self.duration_seconds:g} s",
             "processes": ", ".join(self.processes),
             "faults injected": f"{sum(self.faults.values())}: {_counts(self.faults)}",
+            "by what they are of": _counts(self.faults_by_class),
             "orders tried": f"{figures.tried}: {_counts(figures.by_kind)}",
             "transfers among them, rows of batches included": figures.transfers,
             "sendings": figures.sendings,
@@ -120,10 +134,14 @@ class Report:
                 f"{sum(figures.unanswered.values())}: {_counts(figures.unanswered)}"
             ),
             "acknowledged while things failed": figures.acknowledged,
+            "done among them, without the endowment": (
+                f"{sum(figures.done.values())}: {_counts(figures.done)}"
+            ),
             "in doubt when faults stopped": figures.in_doubt,
             "resolved by their keys": figures.resolved,
             "all settled after": f"{self.settled_seconds:.1f} s",
             "reads checked": figures.reads,
+            "entries that stand as they were sealed": self.sealed_entries,
             "lost": figures.lost,
             "doubled": figures.doubled,
             "other violations": figures.other_violations,
@@ -145,6 +163,11 @@ class Report:
             shown.append(f"… and {len(self.violations) - SHOWN_MAXIMUM} more")
         verdict = "Nothing is lost, doubled or stuck." if self.is_clean else "VIOLATIONS"
         return "\n".join([self.to_markdown(), verdict, *shown]) + "\n"
+
+
+def by_class(faults: Mapping[str, int]) -> Mapping[str, int]:
+    """Count faults by what they are of."""
+    return {name: sum(faults.get(kind, 0) for kind in kinds) for name, kinds in CLASSES.items()}
 
 
 def _name(attempt: Attempt) -> str:

@@ -25,11 +25,11 @@ from runtime.part import Part, say_nothing
 from runtime.part_supervisor import PartSupervisor, RestartPolicy
 from runtime.ports import LOOPBACK, free_port
 from runtime.stack_files import throwaway_data_dir
-from runtime.verification import verify
+from runtime.verification import VerificationReport, verify
 from tests.chaos.links import Link
+from tests.chaos.logs import is_unexpected
 from tests.support.api import Client
 from tests.support.processes import alive
-from tests.support.stack import UNEXPECTED
 from tests.support.waiting import until
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 
@@ -37,6 +37,7 @@ COMING_BACK_SECONDS: Final = 60.0
 INVARIANTS: Final = 7
 LOG_LINES: Final = 40
 WORKFLOWS_CHECK: Final = "workflows"
+SEALS_CHECK: Final = "seals"
 
 POSTGRES: Final = "postgres"
 TEMPORAL: Final = "temporal"
@@ -224,27 +225,26 @@ class Site:
                 return 0
 
     async def violations(self, *, while_moving: bool = False) -> list[str]:
-        """Prove the invariants; while money moves, those that hold at every moment."""
+        """Prove the invariants and the seals; while money moves, those that hold at any moment."""
+        return violations_of(await self.verify(), while_moving=while_moving)
+
+    async def verify(self) -> VerificationReport:
+        """Do what ``transfers verify`` does."""
         report = await verify(
             self.service_url,
             temporal_address=self.temporal.address,
             temporal_namespace=self.temporal.namespace,
         )
         assert len(report.checks) == INVARIANTS
-        return [
-            f"{check.name}: {violation.subject} {violation.message}"
-            for check in report.checks
-            for violation in check.violations
-            if not (while_moving and check.name == WORKFLOWS_CHECK)
-        ]
+        return report
 
     def unexpected_errors(self) -> list[str]:
-        """Give the lines of the APIs' logs that tell of errors nobody foresaw."""
+        """Give the lines of the APIs' and workers' logs that tell of errors nobody foresaw."""
         return [
-            f"{api}: {line}"
-            for api in self.plan.api_names
-            for line in self._log(api)
-            if UNEXPECTED in line
+            f"{name}: {line}"
+            for name in self.commands
+            for line in self._log(name)
+            if is_unexpected(line)
         ]
 
     def keep_logs(self, folder: Path) -> None:
@@ -300,6 +300,21 @@ class Site:
     def _log(self, part: str) -> list[str]:
         path = self.folder / "logs" / f"{part}.log"
         return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+
+def violations_of(report: VerificationReport, *, while_moving: bool = False) -> list[str]:
+    """Give a line for all that a proof has found, of the invariants and of the seals."""
+    found = {
+        check.name: check.violations
+        for check in report.checks
+        if not (while_moving and check.name == WORKFLOWS_CHECK)
+    }
+    found[SEALS_CHECK] = report.seals.violations
+    return [
+        f"{name}: {violation.subject} {violation.message}"
+        for name, violations in found.items()
+        for violation in violations
+    ]
 
 
 @asynccontextmanager
