@@ -1,6 +1,6 @@
 """Ways through the activities that no request waits for: of standing orders and of the care."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -36,9 +36,9 @@ async def end_standing_orders(stage: Stage) -> None:
 
     async def leave_one() -> None:
         if not orders or await has_ended(stage, orders[-1]):
-            start_at = (datetime.now(UTC) + SECOND).replace(microsecond=0) + SECOND
-            end_at = (start_at + SECOND).isoformat()
-            orders.append(await once(stage, start_at=start_at.isoformat(), end_at=end_at))
+            start_at = in_seconds(SOON)
+            end_at = in_seconds(2 * SOON)
+            orders.append(await once(stage, start_at=start_at, end_at=end_at))
             await run_of(stage, orders[-1])
 
     await stage.care(StandingOrderReconciliationWorkflow.run, prepare=leave_one, delay=SECOND)

@@ -25,6 +25,7 @@ from workflows.gateway import TransferGateway
 
 PROGRAM: Final = (sys.executable, "-m", "tests.chaos.crashing")
 WORKERS: Final = 3
+STAGES_AT_ONCE: Final = 8
 CASES_AT_ONCE: Final = 28
 """So many that most of them wait for what a dead worker had, and few for a place."""
 
@@ -59,17 +60,22 @@ async def theatre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[The
         make_tenant = TenantMaker(site.url_for_clients(), services.access, clients)
         ground = Ground(site, services, temporal, make_tenant, folder)
         api_pid = site.pids()["api-1"]
-        turns = asyncio.Semaphore(CASES_AT_ONCE)
+        setting, playing = asyncio.Semaphore(STAGES_AT_ONCE), asyncio.Semaphore(CASES_AT_ONCE)
 
-        async def play(name: str, boundary: Boundary) -> None:
-            scenario = SCENARIOS[name]
-            async with turns:
-                stage = await Stage.set(ground, scenario.activity, boundary)
-                await scenario.play(stage)
+        async def set_stage(name: str, boundary: Boundary) -> Stage:
+            async with setting:
+                return await Stage.set(ground, SCENARIOS[name].activity, boundary)
+
+        async def play(name: str, stage: Stage) -> None:
+            async with playing:
+                await SCENARIOS[name].play(stage)
                 # What another case's crash ended here first comes to its own a moment later.
                 await until(stage.has_crashed, timeout_seconds=COMING_BACK_SECONDS)
 
-        ends = await asyncio.gather(*(play(*case) for case in CASES), return_exceptions=True)
+        # All of them before the first crash.
+        stages = await asyncio.gather(*(set_stage(*case) for case in CASES))
+        plays = (play(name, stage) for (name, _), stage in zip(CASES, stages, strict=True))
+        ends = await asyncio.gather(*plays, return_exceptions=True)
         yield Theatre(ground, api_pid, dict(zip(CASES, ends, strict=True)))
 
 
