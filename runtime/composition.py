@@ -232,6 +232,7 @@ async def open_api(
         batch_gateway = BatchGateway(client, task_queue=TASK_QUEUE)
         control = OperationsGateway(client, task_queue=TASK_QUEUE)
         stuck = StuckService(services.database, control)
+        history = HistoryReader(client)
         context = ApiContext(
             authentication=AuthenticationService(services.database, issuer.verify),
             rates=RateLimits(rates, failed_logins_per_minute=settings.api_failed_logins_per_minute),
@@ -264,10 +265,11 @@ async def open_api(
                 sessions=ConsoleSessionService(services.database),
                 overview=OverviewService(services.database),
                 details=TransferDetailService(services.database),
+                history=history,
                 issuer_login=issuer.login,
             ),
             stuck=stuck,
-            evidence=EvidenceDesk(EvidenceService(services.database), HistoryReader(client)),
+            evidence=EvidenceDesk(EvidenceService(services.database), history),
             operator_desk=OperatorDesk(
                 stuck=stuck,
                 actions=OperatorActionService(services.database),

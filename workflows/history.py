@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryRequest,
 )
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.evidence import HistoryRecord, TemporalEvidence, WorkflowRun
@@ -93,6 +93,23 @@ class HistoryReader:
             is_complete=is_complete,
         )
 
+    async def raw(self, workflow_id: str, run_id: str = "") -> str | None:
+        """Give a run's events as Temporal has them, in JSON; ``None`` where it has none.
+
+        Parameters
+        ----------
+        run_id
+            Of the newest run where it is empty.
+
+        Notes
+        -----
+        Payloads stay encoded, and encrypted where they are. No more than
+        ``EVIDENCE_HISTORY_EVENTS_MAXIMUM`` events.
+        """
+        execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+        events, _ = await self._events(execution, EVIDENCE_HISTORY_EVENTS_MAXIMUM)
+        return WorkflowHistory(workflow_id, events).to_json() if events else None
+
     async def _runs(
         self, transfer: Transfer
     ) -> tuple[list[DescribeWorkflowExecutionResponse], bool]:
@@ -135,7 +152,11 @@ class HistoryReader:
         pending_activities = found.pending_activities if status_of(found) in OPEN_STATUSES else ()
         return records + [
             await self._record(
-                execution, 0, moment_of(pending.last_started_time), _pending(pending)
+                execution,
+                0,
+                # One that no worker has taken up yet has not started.
+                moment_in(pending, "last_started_time") or moment_of(pending.scheduled_time),
+                _pending(pending),
             )
             for pending in pending_activities
         ]

@@ -137,18 +137,15 @@ def balance_chart(entries: Sequence[LedgerEntry], *, until: datetime) -> Balance
     first_at = entries[0].created_at
     whole = (until - first_at).total_seconds() or 1.0
     balances = [entry.balance_after_minor for entry in entries]
-    highest = max(0, *balances)
-    lowest = min(balances)
-    if 2 * lowest < highest or lowest == highest:
-        # From zero, unless what changes would not be seen then.
-        lowest = min(0, lowest)
+    # Always with zero: a small change looks small.
+    highest, lowest = max(0, *balances), min(0, *balances)
     # Divided as integers: amounts can be larger than what a float holds.
     span = highest - lowest or 1
 
     def y(balance_minor: int) -> float:
         return (highest - balance_minor) * HEIGHT * 100 // span / 100
 
-    zero = min(y(0), HEIGHT)
+    zero = y(0)
     parts = [f"M0 {y(entries[0].balance_after_minor):.2f}"]
     for entry in entries[1:]:
         x = (entry.created_at - first_at).total_seconds() / whole * WIDTH

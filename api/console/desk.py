@@ -6,6 +6,7 @@ from api.console.issuer_login import IssuerLogin
 from services.console_sessions import ConsoleSessionService
 from services.overview import OverviewService
 from services.transfer_details import TransferDetailService
+from workflows.history import HistoryReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +22,5 @@ class ConsoleDesk:
     sessions: ConsoleSessionService
     overview: OverviewService
     details: TransferDetailService
+    history: HistoryReader
     issuer_login: IssuerLogin | None

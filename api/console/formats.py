@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
 
 from domain.money import Currency
 from domain.standing_orders import IntervalSchedule, OrderSchedule
@@ -38,6 +41,8 @@ _TONES: Final[Mapping[str, str]] = MappingProxyType(
         "STAGED": "busy",
         "RUNNING": "busy",
         "PENDING": "quiet",
+        "TERMINATED": "bad",
+        "TIMED_OUT": "bad",
     }
 )
 
@@ -113,10 +118,16 @@ def percent(share: float | None) -> str:
 
 
 def schedule(value: OrderSchedule) -> str:
-    """Write when a standing order runs."""
+    """Write when a standing order runs, in words."""
     if isinstance(value, IntervalSchedule):
         return f"every {_largest(value.seconds)}"
-    return f"{value.expression} ({value.time_zone})"
+    told = CronSim(value.expression, datetime.now(UTC)).explain()
+    return f"{told[:1].lower()}{told[1:]} ({value.time_zone})"
+
+
+def local_moment(value: datetime, time_zone: str) -> str:
+    """Write a time by the clock of a time zone, to the minute."""
+    return value.astimezone(ZoneInfo(time_zone)).strftime("%a %Y-%m-%d %H:%M %Z")
 
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
@@ -125,6 +136,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
         "count": count,
         "decimal": decimal,
         "duration": duration,
+        "local_moment": local_moment,
         "moment": moment,
         "percent": percent,
         "schedule": schedule,

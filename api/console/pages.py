@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.console.charts import HEIGHT, WIDTH
 from api.console.cookies import FLASH, Flash, drop_cookie, read_flash, read_theme, set_flash
+from api.console.details import detail, detail_name
 from api.console.formats import FILTERS
 from api.console.visitors import TOKEN_FIELD, Visitor
 from domain.access import Scope
@@ -21,6 +22,9 @@ from domain.access import Scope
 PREFIX: Final = "/console"
 FOLDER: Final = Path(__file__).parent
 STATIC: Final = FOLDER / "static"
+
+PART_HEADER: Final = "HX-Request"
+"""Sent where a script asks, to put the answer into a page."""
 
 LIVE_SECONDS: Final = 3
 """How often a page that is looked at updates itself."""
@@ -79,7 +83,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS, detail=detail, detail_name=detail_name)
     environment.globals.update(
         Scope=Scope,
         chart_height=HEIGHT,
@@ -127,6 +131,24 @@ def page(
     if flash is not None:
         drop_cookie(request, response, FLASH)
     return response
+
+
+def part(
+    request: Request, visitor: Visitor, template: str, *, title: str, back: str, **values: Any
+) -> Response:
+    """Answer with a part of a page, or with a page of its own where a browser opens it itself.
+
+    Parameters
+    ----------
+    title
+        Of the page.
+    back
+        Path of the page that it is a part of.
+    """
+    if PART_HEADER in request.headers:
+        return fragment(template, visitor=visitor, **values)
+    values |= {"part": template, "title": title, "back": back}
+    return page(request, visitor, "part.html", **values)
 
 
 def fragment(template: str, **values: Any) -> Response:

@@ -38,7 +38,7 @@ class ConsoleClient:
         assert response.status_code == status, response.text
         return response.text
 
-    async def send(self, path: str, page: str = "/overview", **fields: str) -> httpx.Response:
+    async def send(self, path: str, page: str = "/overview", **fields: Any) -> httpx.Response:
         """Send a form with the token that a page of the session carries."""
         token = form_token_in((await self.http.get(page)).text)
         return await self.http.post(path, data={"csrf_token": token, **fields})

@@ -1,15 +1,22 @@
 """How the console writes and draws."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from api.console.charts import HEIGHT, WIDTH, activity_chart, balance_chart, latency_chart
-from api.console.formats import ago, decimal, duration, percent
+from api.console.details import detail
+from api.console.formats import ago, decimal, duration, local_moment, percent, schedule
 from api.console.pages import own_path
+from api.console.timeline import timeline_of
+from domain.evidence import HistoryRecord
 from domain.ids import AccountId, EntryId, TenantId, TransferId, first_id_since
 from domain.ledger import EntryDirection, LedgerEntry
+from domain.standing_orders import CronSchedule
+from domain.states import Step, TransferStage
+from domain.transfers import TransferEvent
 from persistence.overview import Activity
 from services.identifiers import new_uuid
 
@@ -122,6 +129,69 @@ def test_an_account_that_never_moved_has_no_chart_and_one_entry_a_line() -> None
     chart = balance_chart([entry(0, 500)], until=START)
     assert chart is not None
     assert chart.line == "M0 0.00H600"
+
+
+def test_a_small_change_of_a_balance_looks_small() -> None:
+    chart = balance_chart([entry(0, 100_000), entry(5, 99_930)], until=START)
+    assert chart is not None
+    assert (chart.lowest_minor, chart.zero) == (0, HEIGHT)
+    assert chart.line.endswith("V0.07H600")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written"),
+    [
+        ("amount", 9_000, "90.00 EUR"),
+        ("final", False, "no"),
+        ("deadline_seconds", 86_400, "1 d"),
+        ("overdraft_limit", {"from": None, "to": 5_000}, "from none, to 50.00 EUR"),
+        ("to", {"per_day": 100, "per_month": None}, "per day 1.00 EUR, per month none"),
+        ("expires_at", "2026-01-31T12:00:00+00:00", "2026-01-31 12:00:00 UTC"),
+        ("scopes", ["a", "b"], "a, b"),
+        ("rows", 1_234, "1,234"),
+    ],
+)
+def test_details_are_written_as_people_read_them(name: str, value: Any, written: str) -> None:
+    assert detail(value, name, "EUR") == written
+
+
+def test_an_amount_of_an_unknown_currency_says_that_it_is_in_minor_units() -> None:
+    assert detail(9_000, "amount") == "9,000 in minor units"
+
+
+def test_a_schedule_is_told_in_words_with_its_time_zone() -> None:
+    monthly = CronSchedule("0 8 1 * *", "Europe/Berlin")
+    assert schedule(monthly) == "at 08:00 on the first day of every month (Europe/Berlin)"
+    assert local_moment(datetime(2026, 7, 1, 6, tzinfo=UTC), "Europe/Berlin") == (
+        "Wed 2026-07-01 08:00 CEST"
+    )
+
+
+def event(second: int) -> TransferEvent:
+    moment = START + timedelta(seconds=second)
+    return TransferEvent(TransferId(NOBODY), 1, Step.RESERVE, TransferStage.RESERVED, None, moment)
+
+
+def record(second: int, what: str, attempt: int | None = None) -> HistoryRecord:
+    moment = START + timedelta(seconds=second)
+    return HistoryRecord("run", second, moment, what, "post_entries", attempt, "disk full")
+
+
+def test_failed_attempts_stand_between_the_stages() -> None:
+    records = [
+        record(1, "local activity completed", 1),
+        record(2, "local activity failed", 3),
+        record(3, "activity started", 1),
+        record(4, "activity pending", 5),
+    ]
+    timeline = timeline_of([event(0), event(9)], records)
+    told = [
+        None if each.attempts is None else (each.attempts.failed, each.attempts.is_pending)
+        for each in timeline.moments
+    ]
+    assert told == [None, (3, False), (4, True), None]
+    assert (timeline.steps, timeline.failures, timeline.are_attempts_known) == (1, 2, True)
+    assert not timeline_of([event(0)], None).are_attempts_known
 
 
 def test_ids_follow_the_time_of_their_making() -> None:

@@ -18,7 +18,12 @@ router = console_router()
 
 Text = Annotated[str, Query(max_length=NAME_LENGTH_MAXIMUM, pattern="^[^\\x00]*$")]
 
-SUBJECT_PAGES: Final = {"transfer": "transfers", "account": "accounts", "batch": "batches"}
+SUBJECT_PAGES: Final = {
+    "transfer": "transfers",
+    "account": "accounts",
+    "transfer_batch": "batches",
+    "standing_order": "standing-orders",
+}
 """Where things that records speak of have pages."""
 
 

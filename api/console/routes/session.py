@@ -161,12 +161,17 @@ async def log_out(request: Request, context: Context, visitor: Anybody, _form: F
 
 
 @router.post("/tenant")
-async def choose_tenant(context: Context, visitor: Anybody, form: Form) -> Response:
-    """Let an operator look at another tenant."""
+async def choose_tenant(
+    context: Context,
+    visitor: Anybody,
+    form: Form,
+    return_to: Annotated[str | None, Query()] = None,
+) -> Response:
+    """Let an operator look at another tenant, at its first page or at one that was asked for."""
     await context.console.sessions.view(
         visitor.token, visitor.session, visitor.principal, form.get("tenant", "")
     )
-    return go(PREFIX)
+    return go(own_path(return_to))
 
 
 @router.get("/tenants")

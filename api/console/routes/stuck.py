@@ -1,24 +1,27 @@
 """What is stuck, of all tenants, and what an operator does about it: first shown, then done."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Query, Request, Response
 
-from api.console.pages import LIVE_SECONDS, PREFIX, done, fragment, page
+from api.console.formats import short
+from api.console.pages import LIVE_SECONDS, PREFIX, done, fragment, page, part
 from api.console.reasons import reason_of
 from api.console.routing import console_router
 from api.console.visitors import Form, OperatingVisitor, Operator
-from api.context import Context
+from api.context import ApiContext, Context
 from api.operator_desk import ActionRequest
 from api.parameters import PAGE_SIZE, TransferInPath
 from api.routes.operators import StuckCursor, cursor_of
 from domain.errors import FieldProblem, TemporalUnavailable, ValidationFailed
-from domain.ids import TransferId, parse_uuid
+from domain.ids import TenantId, TransferId, parse_uuid
 from domain.limits import OPERATOR_ACTION_TRANSFERS_MAXIMUM
 from domain.operator_actions import ActionOutcome, ActionResult
-from domain.stuck import OperatorAction, StuckCause
+from domain.stuck import OperatorAction, StuckCause, StuckKind
 from persistence.stuck import StuckFilter, StuckOrder
+from services.currencies import find_currency
 
 router = console_router()
 
@@ -26,6 +29,8 @@ COUNTED_MAXIMUM: Final = 50
 """Stuck things that the overview counts: more are more."""
 
 TRANSFER_FIELD: Final = "transfer"
+ALL: Final = "all"
+"""Of a form: every transfer that its search finds, and not those that are ticked."""
 
 _TONES: Final[Mapping[ActionOutcome, str]] = {
     ActionOutcome.WOULD_BE_DONE: "busy",
@@ -37,7 +42,42 @@ _TONES: Final[Mapping[ActionOutcome, str]] = {
 }
 
 
-async def _chosen(request: Request) -> list[TransferId]:
+@dataclass(frozen=True, slots=True)
+class StuckSearch:
+    """What the list is restricted to.
+
+    Parameters
+    ----------
+    fields
+        As they stand in an address, empty where nothing is restricted.
+    """
+
+    fields: Mapping[str, str]
+    wanted: StuckFilter
+    cause: StuckCause | None
+
+
+def read_stuck_search(query: Mapping[str, str]) -> StuckSearch:
+    """Read a search of what is stuck; what cannot be restricts nothing."""
+    tenant = parse_uuid(query.get("tenant", ""))
+    kind, cause = query.get("kind", ""), query.get("cause", "")
+    currency = query.get("currency", "").strip().upper()
+    wanted = StuckFilter(
+        tenant_id=None if tenant is None else TenantId(tenant),
+        kind=StuckKind(kind) if kind in set(StuckKind) else None,
+        currency=currency if find_currency(currency) else None,
+    )
+    known = StuckCause(cause) if cause in set(StuckCause) else None
+    fields = {
+        "tenant": str(wanted.tenant_id or ""),
+        "kind": wanted.kind or "",
+        "cause": known or "",
+        "currency": wanted.currency or "",
+    }
+    return StuckSearch(fields, wanted, known)
+
+
+async def _ticked(request: Request) -> Sequence[TransferId]:
     """Read the transfers that a form names."""
     form = await request.form()
     ids = [parse_uuid(str(text)) for text in form.getlist(TRANSFER_FIELD)]
@@ -48,7 +88,14 @@ async def _chosen(request: Request) -> list[TransferId]:
     return known
 
 
-Chosen = Annotated[Sequence[TransferId], Depends(_chosen)]
+async def _found(context: ApiContext, form: Mapping[str, str]) -> tuple[Sequence[TransferId], bool]:
+    """Find the transfers that a form's search means, and tell whether there are more."""
+    search = read_stuck_search(form)
+    wanted = replace(search.wanted, kind=StuckKind.TRANSFER)
+    found, has_more = await context.operator_desk.selection(wanted, search.cause)
+    if not found:
+        raise ValidationFailed([FieldProblem("transfers", "choice", "none is stuck like that")])
+    return found, has_more
 
 
 @router.get("/stuck")
@@ -58,13 +105,12 @@ async def stuck_page(
     context: Context,
     visitor: OperatingVisitor,
     cursor: StuckCursor,
-    cause: Annotated[str, Query()] = "",
     sort: Annotated[StuckOrder, Query()] = StuckOrder.AGE,
 ) -> Response:
-    """Show what is stuck, of all tenants, oldest or largest first."""
-    wanted = StuckCause(cause) if cause in set(StuckCause) else None
+    """Show what is stuck, of all tenants or as it is searched for, oldest or largest first."""
+    search = read_stuck_search(request.query_params)
     found = await context.stuck.page(
-        StuckFilter(), sort, cause=wanted, after=cursor, limit=PAGE_SIZE
+        search.wanted, sort, cause=search.cause, after=cursor, limit=PAGE_SIZE
     )
     position = found.next_position
     return page(
@@ -74,7 +120,9 @@ async def stuck_page(
         live_seconds=LIVE_SECONDS if cursor is None else None,
         found=found,
         next_cursor=None if position is None else cursor_of(position),
-        cause=wanted,
+        search=search,
+        tenants=await context.console.sessions.tenants(visitor.session),
+        kinds=list(StuckKind),
         causes=list(StuckCause),
         sort=sort,
         orders=list(StuckOrder),
@@ -94,22 +142,33 @@ async def stuck_count(context: Context, _visitor: OperatingVisitor) -> Response:
 
 @router.get("/transfers/{transfer}/judgement")
 async def judgement_part(
-    context: Context, visitor: OperatingVisitor, transfer: TransferInPath
+    request: Request, context: Context, visitor: OperatingVisitor, transfer: TransferInPath
 ) -> Response:
     """Tell whether a transfer is stuck, why, and what can be done."""
+    found, error = None, None
     try:
         found = await context.stuck.find(transfer)
-    except TemporalUnavailable as error:
-        return fragment("judgement.html", visitor=visitor, found=None, error=error.message)
-    return fragment("judgement.html", visitor=visitor, found=found, error=None)
+    except TemporalUnavailable as unavailable:
+        error = unavailable.message
+    return part(
+        request,
+        visitor,
+        "judgement.html",
+        title=f"Is transfer {short(transfer)} stuck?",
+        back=f"{PREFIX}/transfers/{transfer}",
+        found=found,
+        error=error,
+    )
 
 
 @router.post("/stuck/preview")
-async def preview(
-    request: Request, context: Context, visitor: Operator, form: Form, chosen: Chosen
-) -> Response:
+async def preview(request: Request, context: Context, visitor: Operator, form: Form) -> Response:
     """Show what an action would do, of each transfer, before it is done."""
     asked = _request(visitor, form, is_preview=True)
+    if form.get("of") == ALL:
+        chosen, has_more = await _found(context, form)
+    else:
+        chosen, has_more = await _ticked(request), False
     results = await context.operator_desk.act_on_all(chosen, asked)
     return page(
         request,
@@ -117,17 +176,17 @@ async def preview(
         "stuck_preview.html",
         asked=asked,
         results=results,
+        has_more=has_more,
         possible=[r for r in results if r.plan.outcome is ActionOutcome.WOULD_BE_DONE],
         tones=_TONES,
     )
 
 
 @router.post("/stuck/act")
-async def act(
-    request: Request, context: Context, visitor: Operator, form: Form, chosen: Chosen
-) -> Response:
-    """Do it; each transfer has an outcome of its own. Safe to repeat."""
+async def act(request: Request, context: Context, visitor: Operator, form: Form) -> Response:
+    """Do it with the transfers that the preview named; each has an outcome. Safe to repeat."""
     asked = _request(visitor, form, is_preview=False)
+    chosen = await _ticked(request)
     results = await context.operator_desk.act_on_all(chosen, asked)
     if len(results) == 1:
         return _told(request, visitor, results[0])

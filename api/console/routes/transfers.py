@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Query, Request, Response
 
-from api.console.pages import LIVE_SECONDS, PREFIX, fragment, go, page
+from api.console.formats import short
+from api.console.pages import HEADERS, LIVE_SECONDS, PREFIX, go, page, part
 from api.console.routing import console_router
 from api.console.search import STAGES_OFFERED, Search, read_search
-from api.console.visitors import TransfersVisitor, Visitor
+from api.console.timeline import timeline_of
+from api.console.visitors import OperatingVisitor, TransfersVisitor, Visitor
+from api.console.workflow_view import records_of, view_workflow
 from api.context import ApiContext, Context
 from api.parameters import PAGE_SIZE, Cursor, TransferInPath
 from api.responses import answer
@@ -82,6 +86,8 @@ async def transfer_page(
         details=details,
         transfer=details.transfer,
         labels=details.labels,
+        key_names={str(key): name for key, name in details.labels.api_keys.items()},
+        timeline=timeline_of(details.events, await records_of(context, details.transfer)),
         audit=await _audit(context, visitor, details.transfer),
         evidence_formats=list(EvidenceFormat),
     )
@@ -89,16 +95,46 @@ async def transfer_page(
 
 @router.get("/transfers/{transfer}/workflow")
 async def workflow_part(
-    context: Context, visitor: TransfersVisitor, transfer: TransferInPath
+    request: Request,
+    context: Context,
+    visitor: TransfersVisitor,
+    transfer: TransferInPath,
+    run: UUID | None = None,
 ) -> Response:
-    """Show a transfer's workflow as Temporal sees it now."""
+    """Show a transfer's workflow as Temporal sees it now, and what it keeps of one of its runs."""
     found = await context.intake.find(visitor.tenant_id, transfer)
+    view, error = None, None
     try:
-        live = await context.gateway.live(found.workflow_id)
-    except TemporalUnavailable as error:
-        return fragment("workflow.html", transfer=found, live=None, url=None, error=error.message)
-    url = context.workflow_url(found.workflow_id, live.run_id) if live else None
-    return fragment("workflow.html", transfer=found, live=live, url=url, error=None)
+        view = await view_workflow(context, found, "" if run is None else str(run))
+    except TemporalUnavailable as unavailable:
+        error = unavailable.message
+    return part(
+        request,
+        visitor,
+        "workflow.html",
+        title=f"Workflow of transfer {short(transfer)}",
+        back=f"{PREFIX}/transfers/{transfer}",
+        transfer=found,
+        view=view,
+        error=error,
+    )
+
+
+@router.get("/transfers/{transfer}/workflow/history")
+async def raw_history(
+    context: Context,
+    visitor: OperatingVisitor,
+    transfer: TransferInPath,
+    run: UUID | None = None,
+) -> Response:
+    """Give a run's history as Temporal has it: for operators, as it names machines and queues."""
+    found = await context.intake.find(visitor.tenant_id, transfer)
+    text = await context.console.history.raw(found.workflow_id, "" if run is None else str(run))
+    if text is None:
+        raise TransferNotFound(str(transfer))
+    name = f'attachment; filename="history-{transfer}.json"'
+    headers = {**HEADERS, "Content-Disposition": name}
+    return Response(text, media_type="application/json", headers=headers)
 
 
 @router.get("/transfers/{transfer}/evidence")
