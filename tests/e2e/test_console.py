@@ -1,9 +1,11 @@
 """The console in a real browser, over the running stack."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from api.console.pages import LIVE_SECONDS
 from domain.access import Scope
@@ -11,12 +13,25 @@ from runtime.composition import Services
 from tests.support.api import Client
 from tests.support.approvals import Desk
 from tests.support.batches import post_batch, row
-from tests.support.browser import NARROW, WIDE, grave_violations, log_in, window
+from tests.support.browser import (
+    NARROW,
+    WIDE,
+    grave_violations,
+    log_in,
+    require_accessible,
+    window,
+)
 from tests.support.console_data import Business, make_business
 from tests.support.console_pages import pages_of
 from tests.support.served import locked_balance
 from tests.support.stack import Stack
-from tests.support.stuck import FAILURE, broken_posting, promised, until_stuck
+from tests.support.stuck import (
+    FAILURE,
+    broken_posting,
+    broken_recording,
+    promised,
+    until_stuck,
+)
 from tests.support.tenants import TenantMaker
 
 PROGRESS_MILLISECONDS = 30_000
@@ -33,6 +48,27 @@ async def business(make_tenant: TenantMaker, tenant: Client) -> Business:
     return await make_business(make_tenant, tenant.record.tenant_name)
 
 
+@asynccontextmanager
+async def late_update(page: Page, path: str) -> AsyncIterator[None]:
+    """Hold back a page's update of itself until the block is over, and then let it come in."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await go_on.wait()
+        await route.continue_()
+
+    await page.route(f"**{path}", hold)
+    async with page.expect_response(lambda response: response.url.endswith(path)) as answer:
+        await asked.wait()
+        yield
+        go_on.set()
+    await (await answer.value).finished()
+    await page.unroute(f"**{path}")
+    # By then the page has done with the answer whatever it does with it.
+    await expect(page.locator("[data-live-state]")).to_have_text("Waits for your form")
+
+
 async def test_a_second_person_approves_what_waits(
     page: Page, tenant: Client, make_tenant: TenantMaker
 ) -> None:
@@ -43,7 +79,11 @@ async def test_a_second_person_approves_what_waits(
     await page.get_by_role("link", name="Approvals").click()
     request = page.locator(f"#transfer-{waiting['id']}")
     await expect(request).to_contain_text("New warehouse")
-    await request.get_by_label("Note").fill("Seen the contract")
+    async with late_update(page, "/console/approvals"):
+        await request.get_by_label("Note").fill("Seen the contract")
+        await page.keyboard.press("Tab")
+        await expect(request.get_by_role("button", name="Approve")).to_be_focused()
+    assert await request.get_by_label("Note").input_value() == "Seen the contract"
     await request.get_by_role("button", name="Approve").click()
     await expect(page.get_by_role("status")).to_contain_text("Approved.")
     await expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
@@ -75,7 +115,7 @@ async def test_a_key_is_made_whose_secret_is_shown_once(page: Page, tenant: Clie
     await page.get_by_label("accounts:read").check()
     await page.get_by_role("button", name="Make the key").click()
     secret = await page.get_by_label("Secret of till 4").input_value()
-    assert await grave_violations(page) == []
+    await require_accessible(page)
     async with Client(tenant.api_url, secret, tenant.record) as till:
         assert (await till.call("GET", "/accounts")).status_code == 200
         assert (await till.call("GET", "/users")).status_code == 403
@@ -92,6 +132,7 @@ async def test_a_batch_is_watched_to_its_end(page: Page, tenant: Client, stack: 
         batch = (await post_batch(tenant, rows, prefer=None, description="Payroll")).json()
         await page.goto(f"{tenant.api_url}/console/batches/{batch['id']}")
         await expect(page.get_by_text("0 of 2,500")).to_be_visible()
+        await require_accessible(page)
         await page.evaluate("window.isTheSamePage = true")
     await expect(page.get_by_text("2,500 of 2,500")).to_be_visible(timeout=PROGRESS_MILLISECONDS)
     await expect(page.locator(".batch-line")).to_contain_text("Completed")
@@ -120,6 +161,7 @@ async def test_an_action_that_the_key_may_not_do_is_forbidden(
     )
     await expect(page.get_by_role("heading", level=1)).to_contain_text("You may not do this")
     await expect(page.get_by_text("lacks the scope accounts:write")).to_be_visible()
+    await require_accessible(page)
     assert (await tenant.get(f"/accounts/{account['id']}"))["status"] == "ACTIVE"
 
 
@@ -131,6 +173,7 @@ async def test_a_page_whose_session_ends_leads_to_the_login_and_back(
     await page.goto(f"{tenant.api_url}/console/transfers?state=FAILED")
     await services.access.revoke_key(str(other.record.id))
     await expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    await require_accessible(page)
     await page.get_by_label("API key").fill(tenant.api_key)
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Transfers")
@@ -202,20 +245,35 @@ async def test_an_operator_finds_a_stuck_transfer_reads_why_retries_it_and_sees_
 ) -> None:
     source, destination = await tenant.account(balance=1_000), await tenant.account()
     await log_in(page, tenant.api_url, tenant.api_key)
-    async with broken_posting(stack.database_url, destination) as posting:
+    async with (
+        broken_posting(stack.database_url, destination) as posting,
+        broken_recording(stack.database_url, destination) as recording,
+    ):
         transfer = await promised(tenant, source, destination)
+        accepted = await promised(tenant, destination, source)
+        await page.goto(f"{tenant.api_url}/console/transfers/{accepted['id']}")
+        await expect(
+            page.locator("#judgement-panel").get_by_role("button", name="Cancel")
+        ).to_be_visible()
+        await require_accessible(page)
+        await recording.mend()
         await until_stuck(tenant, transfer["id"], "activity_failing")
         await page.get_by_role("link", name="Stuck", exact=True).click()
         row_of_it = page.locator(f"#stuck-{transfer['id']}")
         await expect(row_of_it).to_contain_text("Activity failing")
         await expect(row_of_it).to_contain_text(FAILURE)
+        await require_accessible(page)
         await row_of_it.get_by_role("link", name=transfer["idempotency_key"]).click()
         panel = page.locator("#judgement-panel")
         await expect(panel).to_contain_text("Its step post_entries fails again and again")
+        await expect(page.locator(".timeline")).to_contain_text("failed")
+        await expect(page.locator("#history-table")).to_contain_text("Activity pending")
+        await require_accessible(page)
         await panel.get_by_label("Reason").fill("The disk has space again")
         await panel.get_by_role("button", name="Retry").click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("what would happen")
         await expect(page.get_by_text("is tried again at once")).to_be_visible()
+        await require_accessible(page)
         # Only now, for its next attempt comes by itself within seconds.
         await posting.mend()
     await page.get_by_role("button", name="Retry").click()

@@ -70,6 +70,14 @@ async def log_in(page: Page, api_url: str, api_key: str) -> None:
     await page.wait_for_url(lambda url: "/login" not in url)
 
 
+async def require_accessible(page: Page) -> None:
+    """Require of the page that is open that axe finds nothing grave in it, light and dark."""
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme=scheme)
+        assert await grave_violations(page) == []
+    await page.emulate_media(color_scheme="light")
+
+
 async def grave_violations(page: Page) -> list[str]:
     """Let axe look at a page, and tell what keeps people out of it."""
     results = await AXE.run(page)

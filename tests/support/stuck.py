@@ -21,6 +21,10 @@ POSTING = """
 CREATE TRIGGER {name} BEFORE INSERT ON ledger_entries FOR EACH ROW
 WHEN (NEW.account_id = {id}) EXECUTE FUNCTION {name}()
 """
+RECORDING = """
+CREATE TRIGGER {name} BEFORE INSERT ON transfers FOR EACH ROW
+WHEN (NEW.source_account_id = {id}) EXECUTE FUNCTION {name}()
+"""
 SETTLING = """
 CREATE TRIGGER {name} BEFORE UPDATE ON standing_order_runs FOR EACH ROW
 WHEN (NEW.order_id = {id}) EXECUTE FUNCTION {name}()
@@ -74,6 +78,13 @@ async def broken_posting(
         yield posting
     finally:
         await posting.mend()
+
+
+@asynccontextmanager
+async def broken_recording(database_url: str, source: Json) -> AsyncIterator[BrokenPosting]:
+    """Let transfers of an account be accepted by Temporal, and not be recorded."""
+    async with broken_posting(database_url, source, RECORDING) as recording:
+        yield recording
 
 
 async def promised(tenant: Client, source: Json, destination: Json, amount: int = 600) -> Json:

@@ -3,25 +3,65 @@
 
 const SECOND = 1, MINUTE = 60, HOUR = 3600, DAY = 86400;
 
+// What somebody has written or chosen, and not sent yet.
+function isDirty(field) {
+  if (field.matches("[type=hidden], [type=submit], [type=button], [readonly]")) return false;
+  if (field.matches("[type=checkbox], [type=radio]")) return field.checked !== field.defaultChecked;
+  if (field.matches("select")) {
+    const options = [...field.options];
+    const given = Math.max(0, options.findLastIndex((option) => option.defaultSelected));
+    return field.selectedIndex !== given;
+  }
+  return field.value !== field.defaultValue;
+}
+
 // Pages update themselves only while somebody looks, and never under the hands of somebody
-// who fills in a form.
-function isBusy(region) {
-  if (document.hidden) return true;
+// who fills in a form: what is typed would be gone.
+function isBeingFilledIn(region) {
   if (region.querySelector("details.action[open]")) return true;
-  if (region.querySelector("input[type=checkbox]:checked")) return true;
+  const fields = "input, textarea, select";
   const focused = document.activeElement;
-  return region.contains(focused) && focused.matches("input, textarea, select");
+  if (region.contains(focused) && focused.matches(fields)) return true;
+  return [...region.querySelectorAll(fields)].some(isDirty);
+}
+
+function isBusy(region) {
+  return document.hidden || isBeingFilledIn(region);
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
   const region = event.target;
-  if (region.matches("[data-live]") && isBusy(region)) event.preventDefault();
+  if (!region.matches("[data-live]")) return;
+  if (isBusy(region)) event.preventDefault();
+  if (region.id === "live" && isBeingFilledIn(region)) tellHeld();
+});
+
+// An answer that was on its way when somebody began to write comes too late as well.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const region = event.detail.target;
+  if (region.matches("[data-live]") && isBeingFilledIn(region)) event.preventDefault();
+});
+
+// A part that does not come says so, and comes by itself as soon as it can.
+document.addEventListener("htmx:afterRequest", (event) => {
+  const region = event.target;
+  if (event.detail.successful || !region.dataset.failed || isBeingFilledIn(region)) return;
+  const text = document.createElement("p");
+  text.className = "hint loading-failed";
+  text.setAttribute("role", "status");
+  text.textContent = region.dataset.failed;
+  region.replaceChildren(text);
 });
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   document.querySelectorAll("#live[data-live]").forEach((region) => htmx.trigger(region, "refresh"));
 });
+
+function tellHeld() {
+  const state = document.querySelector("[data-live-state]");
+  if (state) state.textContent = "Waits for your form";
+}
 
 function tellLive(isLive) {
   const state = document.querySelector("[data-live-state]");
@@ -38,7 +78,8 @@ function tellLive(isLive) {
 
 document.addEventListener("htmx:afterRequest", (event) => {
   if (!event.target.matches("#live")) return;
-  tellLive(event.detail.successful);
+  if (isBeingFilledIn(event.target)) tellHeld();
+  else tellLive(event.detail.successful);
 });
 
 function largest(seconds) {
