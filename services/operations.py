@@ -290,6 +290,7 @@ def _details(order: OperationOrder, captured_minor: int, transfer: Transfer) -> 
     details: dict[str, Any] = {"stage": transfer.stage}
     if order.operation is Operation.CAPTURE:
         details["amount"] = captured_minor
+        details["currency"] = transfer.money.currency
     if order.expires_at is not None:
         details["expires_at"] = order.expires_at.isoformat()
     return details

@@ -102,7 +102,11 @@ class ReservationService:
                 subject_type="transfer",
                 subject_id=transfer.reversal_of,
                 reason=order.description,
-                details={"reversal": str(transfer.id), "amount": order.money.amount_minor},
+                details={
+                    "reversal": str(transfer.id),
+                    "amount": order.money.amount_minor,
+                    "currency": order.money.currency,
+                },
             )
         return transfer
 

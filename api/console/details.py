@@ -41,7 +41,7 @@ def detail(value: Any, name: str = "", currency: str | None = None) -> str:
         case Mapping():
             return ", ".join(
                 f"{words(key).lower()} {detail(each, name if key in _BOUNDS else key, currency)}"
-                for key, each in value.items()
+                for key, each in sorted(value.items())
             )
         case Iterable():
             return ", ".join(detail(each, name, currency) for each in value)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
@@ -207,6 +208,18 @@ async def test_the_console_is_used_with_the_keyboard_alone(page: Page, tenant: C
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Ada")
 
 
+async def test_a_part_that_does_not_come_says_so_until_it_does(page: Page, tenant: Client) -> None:
+    await log_in(page, tenant.api_url, tenant.api_key)
+    transfer = await tenant.deposit((await tenant.account())["id"], 5)
+    part = f"**/console/transfers/{transfer['id']}/workflow"
+    await page.route(part, lambda route: route.abort())
+    await page.goto(f"{tenant.api_url}/console/transfers/{transfer['id']}")
+    panel = page.locator("#workflow-panel")
+    await expect(panel).to_contain_text("could not be looked up just now")
+    await page.unroute(part)
+    await expect(panel).to_contain_text("reserve_funds")
+
+
 async def test_the_console_works_without_scripts(browser: Browser, tenant: Client) -> None:
     account = await tenant.account(balance=100)
     async with window(browser, java_script_enabled=False) as page:
@@ -216,6 +229,14 @@ async def test_the_console_works_without_scripts(browser: Browser, tenant: Clien
         await page.get_by_label("Reason").fill("Card was stolen")
         await page.get_by_role("button", name="Freeze the account").click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Frozen")
+        await page.goto(f"{tenant.api_url}/console/overview")
+        await expect(page.locator("#stuck-count")).to_have_text("See the list", use_inner_text=True)
+        [deposit] = (await tenant.get("/transfers"))["data"]
+        await page.goto(f"{tenant.api_url}/console/transfers/{deposit['id']}")
+        await page.locator("#workflow-panel").get_by_role("link", name="Open it").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Workflow of transfer")
+        await expect(page.locator("#history-table")).to_contain_text("reserve_funds")
+        await page.get_by_role("link", name="Overview").click()
         await page.get_by_label("Theme").select_option("dark")
         await page.get_by_role("button", name="Set").click()
         await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
@@ -223,11 +244,10 @@ async def test_the_console_works_without_scripts(browser: Browser, tenant: Clien
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Operators' console")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_every_page_is_accessible_and_fits_wide_and_narrow_screens(
-    browser: Browser, business: Business, *, dark: bool
+    browser: Browser, business: Business
 ) -> None:
-    for size in (WIDE, NARROW):
+    for dark, size in product((False, True), (WIDE, NARROW)):
         async with window(browser, dark=dark, size=size) as page:
             await page.goto(f"{business.operator.api_url}/console/login")
             assert await grave_violations(page) == []

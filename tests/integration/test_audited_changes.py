@@ -109,7 +109,7 @@ async def test_reversals_stand_with_what_they_reverse(desk: Desk) -> None:
     assert await told_of(client, transfer["id"]) == [("transfer.reverse", "returned")]
     reversal, _refused = (await client.get(f"/transfers/{transfer['id']}/reversals"))["data"]
     (record,) = await records_of(client, transfer["id"])
-    assert record["details"] == {"reversal": reversal["id"], "amount": 30}
+    assert record["details"] == {"reversal": reversal["id"], "amount": 30, "currency": "EUR"}
 
 
 async def test_standing_orders(desk: Desk) -> None:

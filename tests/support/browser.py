@@ -36,7 +36,7 @@ async def running_browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def window(
-    browser: Browser, *, dark: bool = False, size: Mapping[str, int] = WIDE, **options: Any
+    browser: Browser, *, dark: bool = False, size: Mapping[str, Any] = WIDE, **options: Any
 ) -> AsyncIterator[Page]:
     """Open a window with cookies of its own; what a page logs as an error fails the block."""
     context: BrowserContext = await browser.new_context(

@@ -1,8 +1,16 @@
 """Every page of the console, by name and with its address for one business's data."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
+from playwright.async_api import Page, expect
+
+from tests.support.api import Json
+from tests.support.batches import post_batch, row
 from tests.support.console_data import Business
+from tests.support.served import locked_balance
+from tests.support.stuck import broken_posting, broken_recording, promised, until_stuck
 
 
 def pages_of(business: Business) -> Mapping[str, str]:
@@ -24,9 +32,85 @@ def pages_of(business: Business) -> Mapping[str, str]:
         "standing-orders": "/standing-orders",
         "standing-order": f"/standing-orders/{business.order['id']}",
         "accounts": "/accounts",
-        "account": f"/accounts/{business.accounts[0]['id']}",
+        "account": f"/accounts/{business.accounts[1]['id']}",
         "audit-log": "/audit-log",
         "api-keys": "/api-keys",
         "tenants": "/tenants",
         "not-found": "/nowhere",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What goes wrong just now in a business.
+
+    Parameters
+    ----------
+    stuck
+        Transfers whose posting fails.
+    accepted
+        A transfer that Temporal alone knows.
+    batch
+        A batch that is held up in its middle.
+    """
+
+    stuck: Sequence[Json]
+    accepted: Json
+    batch: Json
+
+    def pages(self) -> Mapping[str, str]:
+        """Name its pages and say where they are, behind ``/console``."""
+        return {
+            "transfer-stuck": f"/transfers/{self.stuck[0]['id']}",
+            "transfer-accepted": f"/transfers/{self.accepted['id']}",
+            "batch-running": f"/batches/{self.batch['id']}",
+        }
+
+    async def preview(self, page: Page, address: str, action: str) -> None:
+        """Ask what an action would do with the stuck transfers."""
+        await page.goto(f"{address}/stuck?cause=activity_failing")
+        boxes = [page.locator(f"#stuck-{transfer['id']} input") for transfer in self.stuck]
+        for box in boxes:
+            await expect(box).to_be_visible()
+        for box in boxes:
+            await box.check()
+        await page.get_by_label("Action").select_option(action)
+        await page.get_by_label("Reason").fill("The disk has space again")
+        await page.get_by_role("button", name="Preview what is ticked").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("what would happen")
+
+
+@asynccontextmanager
+async def in_trouble(business: Business, database_url: str, *, rows: int) -> AsyncIterator[Trouble]:
+    """Let steps of a business fail in PostgreSQL until the block ends.
+
+    Parameters
+    ----------
+    rows
+        Of the batch; those behind its first chunk are held up.
+    """
+    maker, source = business.maker, business.accounts[0]
+    broken, locked = await maker.account(), await maker.account(balance=100_000)
+    unrecorded, other = await maker.account(balance=100_000), business.accounts[2]
+    async with AsyncExitStack() as exits:
+        await exits.enter_async_context(broken_posting(database_url, broken))
+        await exits.enter_async_context(broken_recording(database_url, unrecorded))
+        await exits.enter_async_context(locked_balance(database_url, locked["id"]))
+        stuck = [await promised(maker, source, broken, amount=amount) for amount in (48_000, 9_950)]
+        accepted = await promised(maker, unrecorded, source, amount=17_500)
+        batch = await post_batch(
+            maker,
+            [
+                row(
+                    1_200 + 7 * (n % 90),
+                    source=(source if n < rows // 2 else locked)["id"],
+                    destination=other["id"],
+                )
+                for n in range(rows)
+            ],
+            prefer=None,
+            description="Payroll, July",
+        )
+        for transfer in (*stuck, accepted):
+            await until_stuck(business.operator, transfer["id"], "activity_failing")
+        yield Trouble(stuck, accepted, batch.json())
