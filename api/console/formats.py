@@ -93,7 +93,9 @@ def duration(value: timedelta | float | None) -> str:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < MINUTE_SECONDS else _largest(seconds)
+    if seconds < MINUTE_SECONDS:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    return _largest(seconds)
 
 
 def _largest(seconds: float) -> str:

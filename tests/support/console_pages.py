@@ -1,7 +1,7 @@
 """Every page of the console, by name and with its address for one business's data."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from playwright.async_api import Page, expect
@@ -11,6 +11,7 @@ from tests.support.batches import post_batch, row
 from tests.support.console_data import Business
 from tests.support.served import locked_balance
 from tests.support.stuck import broken_posting, broken_recording, promised, until_stuck
+from tests.support.waiting import until
 
 
 def pages_of(business: Business) -> Mapping[str, str]:
@@ -50,20 +51,16 @@ class Trouble:
         Transfers whose posting fails.
     accepted
         A transfer that Temporal alone knows.
-    batch
-        A batch that is held up in its middle.
     """
 
     stuck: Sequence[Json]
     accepted: Json
-    batch: Json
 
     def pages(self) -> Mapping[str, str]:
         """Name its pages and say where they are, behind ``/console``."""
         return {
             "transfer-stuck": f"/transfers/{self.stuck[0]['id']}",
             "transfer-accepted": f"/transfers/{self.accepted['id']}",
-            "batch-running": f"/batches/{self.batch['id']}",
         }
 
     async def preview(self, page: Page, address: str, action: str) -> None:
@@ -81,36 +78,44 @@ class Trouble:
 
 
 @asynccontextmanager
-async def in_trouble(business: Business, database_url: str, *, rows: int) -> AsyncIterator[Trouble]:
-    """Let steps of a business fail in PostgreSQL until the block ends.
+async def in_trouble(business: Business, database_url: str) -> AsyncIterator[Trouble]:
+    """Let steps of a business fail in PostgreSQL until the block ends."""
+    maker, source = business.maker, business.accounts[0]
+    broken, unrecorded = await maker.account(), await maker.account(balance=100_000)
+    async with (
+        broken_posting(database_url, broken),
+        broken_recording(database_url, unrecorded),
+    ):
+        stuck = [await promised(maker, source, broken, amount=amount) for amount in (48_000, 9_950)]
+        accepted = await promised(maker, unrecorded, source, amount=17_500)
+        for transfer in (*stuck, accepted):
+            await until_stuck(business.operator, transfer["id"], "activity_failing")
+        yield Trouble(stuck, accepted)
+
+
+@asynccontextmanager
+async def running_batch(business: Business, database_url: str, *, rows: int) -> AsyncIterator[Json]:
+    """Hold a batch up behind its first chunk until the block ends.
 
     Parameters
     ----------
     rows
-        Of the batch; those behind its first chunk are held up.
+        Two chunks at least.
     """
-    maker, source = business.maker, business.accounts[0]
-    broken, locked = await maker.account(), await maker.account(balance=100_000)
-    unrecorded, other = await maker.account(balance=100_000), business.accounts[2]
-    async with AsyncExitStack() as exits:
-        await exits.enter_async_context(broken_posting(database_url, broken))
-        await exits.enter_async_context(broken_recording(database_url, unrecorded))
-        await exits.enter_async_context(locked_balance(database_url, locked["id"]))
-        stuck = [await promised(maker, source, broken, amount=amount) for amount in (48_000, 9_950)]
-        accepted = await promised(maker, unrecorded, source, amount=17_500)
-        batch = await post_batch(
-            maker,
-            [
-                row(
-                    1_200 + 7 * (n % 90),
-                    source=(source if n < rows // 2 else locked)["id"],
-                    destination=other["id"],
-                )
-                for n in range(rows)
-            ],
-            prefer=None,
-            description="Payroll, July",
-        )
-        for transfer in (*stuck, accepted):
-            await until_stuck(business.operator, transfer["id"], "activity_failing")
-        yield Trouble(stuck, accepted, batch.json())
+    maker, (source, _, destination) = business.maker, business.accounts[:3]
+    locked = await maker.account(balance=100_000)
+    sources = [source if number < rows // 2 else locked for number in range(rows)]
+    made = [
+        row(1_200 + 7 * (number % 90), source=each["id"], destination=destination["id"])
+        for number, each in enumerate(sources)
+    ]
+    async with locked_balance(database_url, locked["id"]):
+        response = await post_batch(maker, made, prefer=None, description="Payroll, July")
+        batch: Json = response.json()
+
+        async def has_begun() -> bool:
+            found = await maker.get(f"/transfer-batches/{batch['id']}")
+            return bool(found["counts"]["succeeded"])
+
+        await until(has_begun)
+        yield batch

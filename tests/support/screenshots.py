@@ -1,7 +1,8 @@
-"""``python -m tests.support.screenshots FOLDER``: every page of the console, as it looks.
+"""``python -m tests.support.screenshots FOLDER [NAME…]``: every page of the console, as it looks.
 
 Light and dark, wide and narrow, over a stack of its own that is thrown away; see ``make
-screenshots``. It takes some minutes: money moves meanwhile, so that the overview has a past.
+screenshots``. It takes some minutes: money moves meanwhile, so that the overview has a past. With
+names, only those of them are taken that have an address of their own.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ from tests.support.browser import (
     window,
 )
 from tests.support.console_data import PURPOSES, Business, make_business
-from tests.support.console_pages import Trouble, in_trouble, pages_of
+from tests.support.console_pages import Trouble, in_trouble, pages_of, running_batch
 from tests.support.stuck import act, until_stuck
 from tests.support.tenants import TenantMaker
 
@@ -61,12 +62,19 @@ PROOF_MILLISECONDS: Final = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Studio:
-    """What pictures are taken of, and where they go."""
+    """What pictures are taken of, and where they go.
+
+    Parameters
+    ----------
+    names
+        Of the pages that are taken alone; all where it is empty.
+    """
 
     browser: Browser
     business: Business
     reader: Client
     folder: Path
+    names: frozenset[str]
 
     @property
     def address(self) -> str:
@@ -95,6 +103,7 @@ class Studio:
 
     async def take_all(self, pages: Mapping[str, str]) -> None:
         """Take pictures of pages that have an address."""
+        pages = {name: path for name, path in pages.items() if not self.names or name in self.names}
         async with aclosing(self.windows(key=self.business.operator.api_key)) as windows:
             async for page, kind in windows:
                 for name, path in pages.items():
@@ -103,7 +112,7 @@ class Studio:
                     await self.take(page, name, kind)
 
 
-async def main(folder: Path) -> int:
+async def main(folder: Path, names: frozenset[str]) -> int:
     if CHROMIUM is None:
         sys.stderr.write(f"{MISSING}\n")
         return 1
@@ -117,13 +126,18 @@ async def main(folder: Path) -> int:
             business = await make_business(make_tenant, "Acme Wallets")
             reader = await make_tenant("Acme Wallets", scopes=[Scope.TRANSFERS_READ])
             browser = await exits.enter_async_context(running_browser())
-            studio = Studio(browser, business, reader, folder)
+            studio = Studio(browser, business, reader, folder, names)
             pages = dict(pages_of(business))
             await studio.take_all({name: pages.pop(name) for name in EARLY})
             database_url = stack.info.database_url
-            async with in_trouble(business, database_url, rows=BATCH_ROWS) as trouble:
+            batches = pages.pop("batches")
+            async with in_trouble(business, database_url) as trouble:
                 await _all(studio, trouble, {**pages, **trouble.pages()})
-            await _unavailable(studio, stack)
+            async with running_batch(business, database_url, rows=BATCH_ROWS) as batch:
+                running = f"/batches/{batch['id']}"
+                await studio.take_all({"batches": batches, "batch-running": running})
+            if not names:
+                await _unavailable(studio, stack)
     return 0
 
 
@@ -132,12 +146,14 @@ async def _all(studio: Studio, trouble: Trouble, pages: dict[str, str]) -> None:
     overview = {LATE: pages.pop(LATE) + "?period=15m"}
     async with _money_moving(studio.business):
         await studio.take_all(pages)
-        await _without_login(studio)
-        await _forbidden(studio)
-        await _forms(studio, trouble)
-        await asyncio.sleep(max(0.0, began + PAST_SECONDS - monotonic()))
-        await _proved(studio)
-        await studio.take_all(overview)
+        if not studio.names:
+            await _without_login(studio)
+            await _forbidden(studio)
+            await _forms(studio, trouble)
+        if not studio.names or LATE in studio.names:
+            await asyncio.sleep(max(0.0, began + PAST_SECONDS - monotonic()))
+            await _proved(studio)
+            await studio.take_all(overview)
 
 
 @asynccontextmanager
@@ -231,4 +247,4 @@ async def _unavailable(studio: Studio, stack: LocalStack) -> None:
 if __name__ == "__main__":
     chosen = Path(sys.argv[1])
     chosen.mkdir(parents=True, exist_ok=True)
-    sys.exit(asyncio.run(main(chosen)))
+    sys.exit(asyncio.run(main(chosen, frozenset(sys.argv[2:]))))
