@@ -69,11 +69,6 @@ class ActionResult:
     found: Judgement | None = None
 
     @property
-    def transfer_id(self) -> UUID:
-        """Its id, for pages that show transfers."""
-        return self.id
-
-    @property
     def kind(self) -> StuckKind | None:
         """What it is."""
         return None if self.found is None else self.found.candidate.kind

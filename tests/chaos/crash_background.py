@@ -110,9 +110,11 @@ async def seal(stage: Stage) -> None:
 
 
 async def is_sealed(stage: Stage, transfer: Json) -> bool:
-    entries = await stage.ground.services.seals.covering(
-        stage.client.tenant_id, TransferId(UUID(transfer["id"]))
-    )
+    tenant_id = stage.client.tenant_id
+    async with stage.ground.services.database.reading(tenant_id) as unit_of_work:
+        entries = await unit_of_work.chain_proofs.covered(
+            tenant_id, TransferId(UUID(transfer["id"])), limit=10
+        )
     return len(entries) == len({"DEBIT", "CREDIT"}) and all(each.seal_number for each in entries)
 
 

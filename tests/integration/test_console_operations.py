@@ -49,8 +49,8 @@ async def previewed(console: ConsoleClient, tenant: Client, **fields: str) -> li
     )
     assert response.status_code == 200, response.text
     assert "what would happen" in response.text
-    assert response.text.count("Would be done") == response.text.count('name="transfer"')
-    return re.findall(r'name="transfer" value="([^"]+)"', response.text)
+    assert response.text.count("Would be done") == response.text.count('name="item"')
+    return re.findall(r'name="item" value="([^"]+)"', response.text)
 
 
 async def test_all_of_a_cause_are_previewed_and_then_done_by_those_who_may(
@@ -82,7 +82,7 @@ async def test_all_of_a_cause_are_previewed_and_then_done_by_those_who_may(
         none = choices(tenant, of="all", action="cancel", reason=REASON, currency="USD")
         assert (await console.send("/stuck/preview", **none)).status_code == 303
         assert "none is stuck like that" in await console.page("/stuck")
-        form = {"action": "cancel", "reason": REASON, "transfer": sorted(ids)}
+        form = {"action": "cancel", "reason": REASON, "item": sorted(ids)}
         page = await looking.page("/stuck")
         assert 'name="action"' not in page
         token = re.findall(r'name="csrf_token" value="([^"]+)"', page)[0]

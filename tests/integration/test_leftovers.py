@@ -14,7 +14,7 @@ from domain.transfers import CaptureMode, Failure, Transfer
 from persistence.tenancy import EVERY_TENANT
 from runtime.composition import Services
 from services.idle_workflows import WORKFLOWS, IdleWorkflowService
-from tests.replay.record_batches import stage
+from tests.support.staged import new_keys, stage_batch
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
@@ -147,7 +147,7 @@ async def test_a_workflow_whose_batch_is_final_is_asked_to_end_and_ends(
     rest: Rest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = f"test-{secrets.token_hex(6)}"
-    batch = await stage(rest.services, rest.wallets)
+    batch = await stage_batch(rest.wallets, new_keys(3))
     await BatchGateway(rest.client, task_queue=queue).start(batch)
     await rest.until_batch_is_listed()
     monkeypatch.setattr("services.idle_workflows.PAUSE_SECONDS", 0.0)

@@ -15,20 +15,18 @@ from activities.orders import input_of
 from activities.reconciliation import ReconciliationActivities
 from activities.resting import RestingActivities
 from activities.transfers import TransferActivities
-from domain.batches import BatchOrder, BatchRow, BatchStage, RowStatus, TransferBatch
+from domain.batches import BatchRow, BatchStage, TransferBatch
 from domain.errors import TemporalUnavailable
-from domain.ids import BatchId
 from domain.operations import Operation
 from domain.states import ProcessState, TransferStage
-from domain.transfers import CaptureMode, Transfer, TransferType
+from domain.transfers import CaptureMode, Transfer
 from runtime.composition import Services
 from runtime.restoration import Loss, LostOutcome, lost_outcomes
 from services.batch_posting import BatchPostingService
-from services.chunk_text import staged_row
-from services.identifiers import new_uuid
 from services.verification import VerificationService
 from tests.support.postgres import PostgresServer
 from tests.support.restored import Restorable
+from tests.support.staged import new_keys, stage_batch
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
 from tests.support.workers import RunningWorker, WorkerFactory
@@ -233,43 +231,6 @@ async def test_a_capture_that_is_sent_again_finds_its_hold_and_not_a_released_on
             await earlier.require_clean()
 
 
-async def stage_batch(
-    services: Services, wallets: Wallets, *, is_atomic: bool = False
-) -> TransferBatch:
-    """Record a batch of transfers from the source to the destination."""
-    order = BatchOrder(
-        id=BatchId(new_uuid()),
-        tenant_id=wallets.tenant_id,
-        idempotency_key=secrets.token_hex(8),
-        fingerprint=bytes(32),
-        is_atomic=is_atomic,
-        description=None,
-        rows=ROWS,
-        requested_by=wallets.api_key_id,
-    )
-    rows = [
-        BatchRow(
-            position=position,
-            idempotency_key=f"row-{position}",
-            type=TransferType.INTERNAL,
-            source=str(wallets.source.id),
-            destination=str(wallets.destination.id),
-            amount_minor=AMOUNT_MINOR,
-            currency="EUR",
-            description=None,
-            metadata={},
-            effective_at=None,
-            status=RowStatus.PENDING,
-            failure=None,
-            transfer_id=None,
-        )
-        for position in range(1, ROWS + 1)
-    ]
-    prefix = f"{order.id}\t{order.tenant_id}\t"
-    text = "".join(prefix + staged_row(row) for row in rows)
-    return await services.batches.stage(order, [text.encode()])
-
-
 async def post_chunk(services: Services, batch: TransferBatch) -> None:
     posting = BatchPostingService(services.database, chunk_rows=CHUNK_ROWS)
     await posting.post(batch.tenant_id, batch.id, chunks=1, on_chunk=lambda _batch: None)
@@ -301,7 +262,7 @@ async def test_a_batch_goes_on_to_where_clients_were_told_that_it_was(
 ) -> None:
     async with database.services() as services:
         wallets = await make_wallets(services)
-        batch = await stage_batch(services, wallets)
+        batch = await stage_batch(wallets, new_keys(ROWS), amount_minor=AMOUNT_MINOR)
         await post_chunk(services, batch)
     async with database.backed_up() as backup:
         async with ground(temporal_client, database, wallets, task_queue) as later:
@@ -344,7 +305,9 @@ async def test_a_batch_that_was_told_to_be_rejected_moves_nothing_after_a_restor
 ) -> None:
     async with database.services() as services:
         wallets = await make_wallets(services)
-        batch = await stage_batch(services, wallets, is_atomic=True)
+        batch = await stage_batch(
+            wallets, new_keys(ROWS), amount_minor=AMOUNT_MINOR, is_atomic=True
+        )
     async with database.backed_up() as backup:
         async with ground(temporal_client, database, wallets, task_queue) as later:
             await move(later.services, wallets, 900)

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.access import Scope
-from tests.support.api import Client, Json, problem_of
+from tests.support.api import Client, Json, new_key, problem_of
 from tests.support.proof import require_clean_ledger
 from tests.support.rows import rows_of_tenant
 from tests.support.scraping import scraped
 from tests.support.stack import Stack
 from tests.support.stuck import (
     FAILURE,
+    PATIENCE_SECONDS,
     REASON,
     BrokenPosting,
     act,
@@ -27,6 +28,7 @@ from tests.support.stuck import (
     until_stuck,
 )
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import until
 
 AMOUNT = 600
 

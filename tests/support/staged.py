@@ -16,7 +16,7 @@ def new_keys(count: int) -> list[str]:
 
 
 async def stage_batch(
-    wallets: Wallets, keys: Sequence[str], *, amount_minor: int = 100
+    wallets: Wallets, keys: Sequence[str], *, amount_minor: int = 100, is_atomic: bool = False
 ) -> TransferBatch:
     """Record a batch of transfers with some keys, from the source to the destination."""
     order = BatchOrder(
@@ -24,7 +24,7 @@ async def stage_batch(
         tenant_id=wallets.tenant_id,
         idempotency_key=secrets.token_hex(8),
         fingerprint=bytes(32),
-        is_atomic=False,
+        is_atomic=is_atomic,
         description=None,
         rows=len(keys),
         requested_by=wallets.api_key_id,

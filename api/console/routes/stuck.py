@@ -1,8 +1,9 @@
 """What is stuck, of all tenants, and what an operator does about it: first shown, then done."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import Query, Request, Response
 
@@ -16,7 +17,7 @@ from api.operator_desk import ActionRequest
 from api.parameters import PAGE_SIZE, TransferInPath
 from api.routes.operators import StuckCursor, cursor_of
 from domain.errors import FieldProblem, TemporalUnavailable, ValidationFailed
-from domain.ids import TenantId, TransferId, parse_uuid
+from domain.ids import TenantId, parse_uuid
 from domain.limits import OPERATOR_ACTION_TRANSFERS_MAXIMUM
 from domain.operator_actions import ActionOutcome, ActionResult
 from domain.stuck import OperatorAction, StuckCause, StuckKind
@@ -28,9 +29,16 @@ router = console_router()
 COUNTED_MAXIMUM: Final = 50
 """Stuck things that the overview counts: more are more."""
 
-TRANSFER_FIELD: Final = "transfer"
+ITEM_FIELD: Final = "item"
 ALL: Final = "all"
-"""Of a form: every transfer that its search finds, and not those that are ticked."""
+"""Of a form: all that its search finds, and not what is ticked."""
+
+PAGES: Final[Mapping[StuckKind, str]] = {
+    StuckKind.TRANSFER: "transfers",
+    StuckKind.BATCH: "batches",
+    StuckKind.STANDING_ORDER_RUN: "standing-orders",
+}
+"""Where things that are stuck have pages."""
 
 _TONES: Final[Mapping[ActionOutcome, str]] = {
     ActionOutcome.WOULD_BE_DONE: "busy",
@@ -77,24 +85,23 @@ def read_stuck_search(query: Mapping[str, str]) -> StuckSearch:
     return StuckSearch(fields, wanted, known)
 
 
-async def _ticked(request: Request) -> Sequence[TransferId]:
-    """Read the transfers that a form names."""
+async def _ticked(request: Request) -> Sequence[UUID]:
+    """Read the ids that a form names."""
     form = await request.form()
-    ids = [parse_uuid(str(text)) for text in form.getlist(TRANSFER_FIELD)]
-    known = [TransferId(uuid) for uuid in ids if uuid is not None]
+    ids = [parse_uuid(str(text)) for text in form.getlist(ITEM_FIELD)]
+    known = [uuid for uuid in ids if uuid is not None]
     if not 1 <= len(known) <= OPERATOR_ACTION_TRANSFERS_MAXIMUM or len(known) < len(ids):
         message = f"must be 1 to {OPERATOR_ACTION_TRANSFERS_MAXIMUM}: tick what you mean"
-        raise ValidationFailed([FieldProblem("transfers", "choice", message)])
+        raise ValidationFailed([FieldProblem("items", "choice", message)])
     return known
 
 
-async def _found(context: ApiContext, form: Mapping[str, str]) -> tuple[Sequence[TransferId], bool]:
-    """Find the transfers that a form's search means, and tell whether there are more."""
+async def _found(context: ApiContext, form: Mapping[str, str]) -> tuple[Sequence[UUID], bool]:
+    """Find what a form's search means, and tell whether there is more."""
     search = read_stuck_search(form)
-    wanted = replace(search.wanted, kind=StuckKind.TRANSFER)
-    found, has_more = await context.operator_desk.selection(wanted, search.cause)
+    found, has_more = await context.operator_desk.selection(search.wanted, search.cause)
     if not found:
-        raise ValidationFailed([FieldProblem("transfers", "choice", "none is stuck like that")])
+        raise ValidationFailed([FieldProblem("items", "choice", "none is stuck like that")])
     return found, has_more
 
 
@@ -123,6 +130,7 @@ async def stuck_page(
         search=search,
         tenants=await context.console.sessions.tenants(visitor.session),
         kinds=list(StuckKind),
+        pages=PAGES,
         causes=list(StuckCause),
         sort=sort,
         orders=list(StuckOrder),
@@ -163,7 +171,7 @@ async def judgement_part(
 
 @router.post("/stuck/preview")
 async def preview(request: Request, context: Context, visitor: Operator, form: Form) -> Response:
-    """Show what an action would do, of each transfer, before it is done."""
+    """Show what an action would do, of each thing, before it is done."""
     asked = _request(visitor, form, is_preview=True)
     if form.get("of") == ALL:
         chosen, has_more = await _found(context, form)
@@ -179,25 +187,36 @@ async def preview(request: Request, context: Context, visitor: Operator, form: F
         has_more=has_more,
         possible=[r for r in results if r.plan.outcome is ActionOutcome.WOULD_BE_DONE],
         tones=_TONES,
+        pages=PAGES,
     )
 
 
 @router.post("/stuck/act")
 async def act(request: Request, context: Context, visitor: Operator, form: Form) -> Response:
-    """Do it with the transfers that the preview named; each has an outcome. Safe to repeat."""
+    """Do it with what the preview named; each has an outcome. Safe to repeat."""
     asked = _request(visitor, form, is_preview=False)
     chosen = await _ticked(request)
     results = await context.operator_desk.act_on_all(chosen, asked)
     if len(results) == 1:
         return _told(request, visitor, results[0])
-    return page(request, visitor, "stuck_results.html", asked=asked, results=results, tones=_TONES)
+    return page(
+        request,
+        visitor,
+        "stuck_results.html",
+        asked=asked,
+        results=results,
+        tones=_TONES,
+        pages=PAGES,
+    )
 
 
 def _told(request: Request, visitor: Operator, result: ActionResult) -> Response:
-    """Go to the transfer that was acted on, where it is the shown tenant's, and say what came."""
+    """Go to what was acted on, where it is the shown tenant's, and say what came of it."""
     is_error = result.plan.outcome in {ActionOutcome.REFUSED, ActionOutcome.FAILED}
     is_here = result.tenant_id == visitor.tenant_id
-    path = f"{PREFIX}/transfers/{result.transfer_id}" if is_here else f"{PREFIX}/stuck"
+    path = f"{PREFIX}/stuck"
+    if is_here and result.kind is not None:
+        path = f"{PREFIX}/{PAGES[result.kind]}/{result.id}"
     return done(request, path, result.plan.message, is_error=is_error)
 
 

@@ -145,7 +145,11 @@ async def evidence(
     format_: Annotated[EvidenceFormat, Query(alias="format")] = EvidenceFormat.PDF,
 ) -> Response:
     """Give all that is on record of a transfer, in one document to be kept."""
-    view = await context.evidence.gather(transfer, tenant_id=visitor.tenant_id)
+    view = await context.evidence.gather(
+        transfer,
+        tenant_id=visitor.tenant_id,
+        for_operators=Scope.OPERATIONS_READ in visitor.principal.scopes,
+    )
     name = f'attachment; filename="evidence-{transfer}.{format_}"'
     headers = {"Cache-Control": "no-store", "Content-Disposition": name}
     if format_ is EvidenceFormat.JSON:
