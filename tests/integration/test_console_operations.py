@@ -100,10 +100,9 @@ async def test_all_of_a_cause_are_previewed_and_then_done_by_those_who_may(
         assert "what was done" in response.text
     for each in ids:
         assert (await tenant.get(f"/transfers/{each}"))["failure"]["code"] == "cancelled"
-    audit = await tenant.get("/audit-log", action="operations.cancel")
-    assert {(row["subject_id"], row["reason"]) for row in audit["data"]} == {
-        (each, REASON) for each in ids
-    }
+    for each in ids:
+        audit = await tenant.get("/audit-log", action="operations.cancel", subject_id=each)
+        assert [row["reason"] for row in audit["data"]] == [REASON]
 
 
 async def test_a_transfers_page_has_its_attempts_and_its_workflows_history(
