@@ -29,7 +29,12 @@ STAGES_AT_ONCE: Final = 8
 CASES_AT_ONCE: Final = 28
 """So many that most of them wait for what a dead worker had, and few for a place."""
 
-OPEN_WORKFLOWS: Final = "ExecutionStatus = 'Running'"
+OPEN_WORKFLOWS: Final = (
+    "WorkflowType IN ('TransferWorkflow', 'TransferBatchWorkflow', 'StandingOrderWorkflow')"
+    " AND ExecutionStatus = 'Running'"
+)
+"""Those of the cases; of the schedules' own there is always one on a busy machine."""
+
 CASES: Final = [
     (name, boundary) for name, scenario in SCENARIOS.items() for boundary in scenario.boundaries
 ]
@@ -100,8 +105,8 @@ async def test_the_invariants_hold_after_all_crashes(theatre: Theatre) -> None:
         status = await ground.services.proofs.status()
         return status.is_clean and status.sealing.unsealed_entries == 0
 
-    await until(is_calm)
-    await until(is_proved)
+    await until(is_calm, timeout_seconds=COMING_BACK_SECONDS)
+    await until(is_proved, timeout_seconds=COMING_BACK_SECONDS)
     assert await ground.site.violations() == []
     assert ground.site.unexpected_errors() == []
     assert ground.site.pids()["api-1"] == theatre.api_pid
