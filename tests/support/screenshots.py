@@ -210,10 +210,12 @@ async def _forms(studio: Studio, trouble: Trouble) -> None:
             await page.get_by_label("Reason").first.fill("A new till")
             await page.get_by_label("accounts:read").check()
             await page.get_by_role("button", name="Make the key").click()
+            await expect(page.get_by_label("Secret of Till 4")).to_be_visible()
             await studio.take(page, "api-key-secret", kind)
             await trouble.preview(page, studio.address, "pause")
             await studio.take(page, "stuck-preview", kind)
             await page.get_by_role("button", name="Pause 2 transfers").click()
+            await expect(page.get_by_role("heading", level=1)).to_contain_text("what was done")
             await studio.take(page, "stuck-results", kind)
             for transfer in stuck:
                 await act(operator, transfer["id"], "resume")
