@@ -20,8 +20,9 @@ BEYOND_SCHEMAS: Final = frozenset(
         # To JSON Schema 1.0 is an integer; here it is a float.
         "amount_type",
         "int_type",
-        # References, and what depends on another field.
+        # References, and what depends on another field, or on a parameter.
         "account_reference",
+        "differs_from_query",
         "missing",
         "not_allowed",
         "schedule_form",

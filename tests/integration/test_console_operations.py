@@ -133,7 +133,7 @@ async def test_a_transfers_page_has_its_attempts_and_its_workflows_history(
             assert f'href="{stack.temporal_ui_url}/namespaces/' in workflow
         assert "as JSON" not in workflow
         assert (await looking.http.get(f"{path}/workflow/history")).status_code == 403
-        await console.send("/stuck/act", action="resolve", reason=REASON, transfer=transfer["id"])
+        await console.send("/stuck/act", action="resolve", reason=REASON, item=transfer["id"])
         assert await until_closed(tenant, transfer["id"]) == "TERMINATED"
         workflow = await console.page(f"{path}/workflow")
         assert REASON in workflow
@@ -170,7 +170,7 @@ async def test_what_only_temporal_knows_has_a_page_with_what_can_be_done(
         judgement = await console.page(f"{path}/judgement", headers=PART)
         assert 'value="cancel"' in judgement
         response = await console.send(
-            "/stuck/act", action="cancel", reason=REASON, transfer=str(submission.transfer.id)
+            "/stuck/act", action="cancel", reason=REASON, item=str(submission.transfer.id)
         )
         assert response.headers["location"] == f"/console{path}"
         assert "is asked to give it up" in await console.page(path)

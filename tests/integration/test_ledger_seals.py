@@ -268,17 +268,27 @@ async def test_sealing_waits_for_nobody_and_passes_over_no_entry_that_commits_la
         )
         await slow.execute(
             """
+            INSERT INTO idempotency_keys (tenant_id, key, operation, fingerprint)
+            SELECT tenant_id, 'slow', operation, fingerprint FROM idempotency_keys LIMIT 1
+            """
+        )
+        await slow.execute(
+            """
+            WITH posted AS (
+                INSERT INTO transfers
+                SELECT (jsonb_populate_record(transfer, jsonb_build_object('id', uuidv7(),
+                    'idempotency_key', 'slow', 'amount_minor', 1))).*
+                FROM transfers AS transfer WHERE source_account_id = %(from)s LIMIT 1
+                RETURNING id
+            )
             INSERT INTO ledger_entries (id, tenant_id, transfer_id, account_id, sequence,
                 direction, amount_minor, currency, balance_after_minor, effective_at)
-            SELECT uuidv7(), tenant_id, transfer_id, account_id, sequence + 1, 'CREDIT', 1,
-                currency, balance_after_minor + 1, now()
-            FROM ledger_entries WHERE account_id = %(id)s AND sequence = 6
-            UNION ALL
-            SELECT uuidv7(), tenant_id, transfer_id, account_id, sequence + 1, 'DEBIT', 1,
-                currency, balance_after_minor - 1, now()
-            FROM ledger_entries WHERE account_id = %(to)s AND sequence = 6
+            SELECT uuidv7(), tenant_id, (SELECT id FROM posted), account_id, sequence + 1,
+                direction, 1, currency,
+                balance_after_minor + CASE direction WHEN 'CREDIT' THEN 1 ELSE -1 END, now()
+            FROM ledger_entries WHERE account_id IN (%(from)s, %(to)s) AND sequence = 6
             """,
-            {"id": ledger.wallets.source.id, "to": ledger.wallets.destination.id},
+            {"from": ledger.wallets.source.id, "to": ledger.wallets.destination.id},
         )
         await slow.execute("UPDATE balances SET last_sequence = 7 WHERE last_sequence = 6")
         await other.move(1)

@@ -49,6 +49,7 @@ class HeldUp:
             "actions": OperatorActionService(services.database),
             "transactions": services.transactions,
             "operations": services.operations,
+            "batch_posting": services.batch_posting,
             "gateway": running.gateway,
             "control": self.control,
         }
