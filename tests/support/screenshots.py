@@ -214,7 +214,7 @@ async def _forms(studio: Studio, trouble: Trouble) -> None:
             await studio.take(page, "api-key-secret", kind)
             await trouble.preview(page, studio.address, "pause")
             await studio.take(page, "stuck-preview", kind)
-            await page.get_by_role("button", name="Pause 2 transfers").click()
+            await page.get_by_role("button", name="Pause 2 of 2").click()
             await expect(page.get_by_role("heading", level=1)).to_contain_text("what was done")
             await studio.take(page, "stuck-results", kind)
             for transfer in stuck:
