@@ -18,10 +18,10 @@ from domain.ids import BatchId, TenantId, parse_batch_workflow_id
 from workflows.search_attributes import BATCH_ID, TENANT_ID
 from workflows.temporal_calls import (
     RPC_TIMEOUT,
-    describe,
-    listed,
     moment_in,
     moment_of,
+    newest_runs,
+    outcome_of,
     temporal_errors,
 )
 from workflows.transfer import WORKFLOW_TASK_TIMEOUT
@@ -73,7 +73,7 @@ class BatchGateway:
 
     async def told(self, batch: TransferBatch) -> BatchProgress | None:
         """Read what the closed workflow of a batch ended with; ``None`` without an outcome."""
-        return await self._outcome(batch.workflow_id)
+        return await outcome_of(self._client, batch.workflow_id, BatchProgress)
 
     async def known_since(self, moment: datetime) -> AsyncIterator[KnownBatch]:
         """Go through the batches whose workflow runs, or has ended since a time, of all tenants.
@@ -87,26 +87,18 @@ class BatchGateway:
             "WorkflowType = 'TransferBatchWorkflow'"
             f" AND (ExecutionStatus = 'Running' OR CloseTime >= '{moment.isoformat()}')"
         )
-        found = {info.execution.workflow_id async for info in listed(self._client, query)}
-        for workflow_id in sorted(found):
+        async for info in newest_runs(self._client, query):
+            workflow_id = info.execution.workflow_id
             named = parse_batch_workflow_id(workflow_id)
-            described = await describe(self._client, workflow_id)
-            if named is None or described is None:
+            if named is None:
                 continue
-            info = described.workflow_execution_info
             closed_at = moment_in(info, "close_time")
-            told = None if closed_at is None else await self._outcome(workflow_id)
+            told = (
+                None
+                if closed_at is None
+                else await outcome_of(self._client, workflow_id, BatchProgress)
+            )
             yield KnownBatch(*named, told, closed_at or moment_of(info.start_time))
-
-    async def _outcome(self, workflow_id: str) -> BatchProgress | None:
-        handle: WorkflowHandle[TransferBatchWorkflow, BatchProgress] = (
-            self._client.get_workflow_handle(workflow_id, result_type=BatchProgress)
-        )
-        try:
-            with temporal_errors():
-                return await handle.result(rpc_timeout=RPC_TIMEOUT)
-        except WorkflowFailureError:
-            return None
 
     async def _start(self, batch: TransferBatch, reuse: ReusePolicy) -> None:
         with suppress(WorkflowAlreadyStartedError), temporal_errors():

@@ -36,6 +36,7 @@ from workflows.temporal_calls import (
     listed,
     moment_in,
     moment_of,
+    outcome_of,
     status_of,
     temporal_errors,
     told_last_failure,
@@ -324,18 +325,9 @@ class TransferGateway:
             described = await describe(self._client, execution.workflow_id, execution.run_id)
             if described is None or status_of(described) == _CONTINUED:
                 continue
-            handle: WorkflowHandle[TransferWorkflow, TransferProgress] = (
-                self._client.get_workflow_handle(
-                    execution.workflow_id,
-                    run_id=execution.run_id,
-                    result_type=TransferProgress,
-                )
+            outcome = await outcome_of(
+                self._client, execution.workflow_id, TransferProgress, run_id=execution.run_id
             )
-            try:
-                with temporal_errors():
-                    outcome = await handle.result(rpc_timeout=RPC_TIMEOUT)
-            except WorkflowFailureError:
-                outcome = None
             closed_at = moment_of(described.workflow_execution_info.close_time)
             yield ClosedTransfer(await self._input(execution), outcome, closed_at)
 

@@ -4,19 +4,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client
 
 from activities.standing_order_contracts import RunOutcome
 from domain.ids import StandingOrderId
 from domain.standing_orders import parse_run_workflow_id
-from workflows.standing_order import StandingOrderWorkflow
-from workflows.temporal_calls import (
-    RPC_TIMEOUT,
-    describe,
-    listed,
-    moment_in,
-    temporal_errors,
-)
+from workflows.temporal_calls import moment_in, newest_runs, outcome_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +48,9 @@ class StandingOrderRunGateway:
         was started several times, the last workflow counts.
         """
         query = f"WorkflowType = 'StandingOrderWorkflow' AND CloseTime >= '{moment.isoformat()}'"
-        found = {info.execution.workflow_id async for info in listed(self._client, query)}
-        for workflow_id in sorted(found):
-            named = parse_run_workflow_id(workflow_id)
-            described = await describe(self._client, workflow_id)
-            if named is None or described is None:
-                continue
-            closed_at = moment_in(described.workflow_execution_info, "close_time")
-            if closed_at is not None:
-                yield ClosedRun(*named, await self._outcome(workflow_id), closed_at)
-
-    async def _outcome(self, workflow_id: str) -> RunOutcome | None:
-        handle: WorkflowHandle[StandingOrderWorkflow, RunOutcome] = (
-            self._client.get_workflow_handle(workflow_id, result_type=RunOutcome)
-        )
-        try:
-            with temporal_errors():
-                return await handle.result(rpc_timeout=RPC_TIMEOUT)
-        except WorkflowFailureError:
-            return None
+        async for info in newest_runs(self._client, query):
+            workflow_id = info.execution.workflow_id
+            named, closed_at = parse_run_workflow_id(workflow_id), moment_in(info, "close_time")
+            if named is not None and closed_at is not None:
+                outcome = await outcome_of(self._client, workflow_id, RunOutcome)
+                yield ClosedRun(*named, outcome, closed_at)

@@ -7,7 +7,7 @@ it does not know yet, such as a paused workflow's.
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkflowExecutionsRequest,
     RequestCancelWorkflowExecutionRequest,
 )
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
@@ -29,6 +29,8 @@ from workflows.payload_keys import PayloadUnreadable
 
 RPC_TIMEOUT: Final = timedelta(seconds=5)
 LIST_PAGE_SIZE: Final = 1_000
+
+Outcome = TypeVar("Outcome")
 
 _STATUS: Final = "WORKFLOW_EXECUTION_STATUS_"
 _PASSING_FAILURES: Final = frozenset(
@@ -124,6 +126,41 @@ async def listed(
         next_page = page.next_page_token
         if not next_page:
             return
+
+
+async def newest_runs(client: Client, query: str) -> AsyncIterator[WorkflowExecutionInfo]:
+    """Go through the workflows that a query finds, each once, as its newest run is now.
+
+    Raises
+    ------
+    TemporalUnavailable
+        No answer in time.
+    """
+    found = {info.execution.workflow_id async for info in listed(client, query)}
+    for workflow_id in sorted(found):
+        described = await describe(client, workflow_id)
+        if described is not None:
+            yield described.workflow_execution_info
+
+
+async def outcome_of(
+    client: Client, workflow_id: str, result_type: type[Outcome], *, run_id: str | None = None
+) -> Outcome | None:
+    """Read what a closed workflow, or one run of it, told; ``None`` where it ended without that.
+
+    Raises
+    ------
+    TemporalUnavailable
+        No answer in time, as where it is not closed.
+    """
+    handle: WorkflowHandle[Any, Outcome] = client.get_workflow_handle(
+        workflow_id, run_id=run_id, result_type=result_type
+    )
+    try:
+        with temporal_errors():
+            return await handle.result(rpc_timeout=RPC_TIMEOUT)
+    except WorkflowFailureError:
+        return None
 
 
 async def request_cancel(
