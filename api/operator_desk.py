@@ -20,7 +20,7 @@ from domain.errors import (
     TemporalUnavailable,
 )
 from domain.ids import ApiKeyId, BatchId, TransferId
-from domain.limits import OPERATOR_ACTION_TRANSFERS_MAXIMUM, OPERATOR_ACTIONS_AT_ONCE
+from domain.limits import OPERATOR_ACTION_ITEMS_MAXIMUM, OPERATOR_ACTIONS_AT_ONCE
 from domain.operator_actions import ActionOutcome, ActionPlan, ActionResult, plan_of
 from domain.stuck import Judgement, OperatorAction, StuckCause, StuckKind, WorkflowSight
 from domain.transfers import Failure, Transfer
@@ -147,7 +147,7 @@ class OperatorDesk:
             StuckOrder.AGE,
             cause=cause,
             after=None,
-            limit=OPERATOR_ACTION_TRANSFERS_MAXIMUM,
+            limit=OPERATOR_ACTION_ITEMS_MAXIMUM,
         )
         return [item.candidate.id for item in page.items], page.next_position is not None
 

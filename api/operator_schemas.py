@@ -11,7 +11,7 @@ from api.fields import CurrencyCode, Note
 from api.schemas import ListView, RequestBody
 from api.transfer_views import PendingActivityView
 from domain.ids import TenantId
-from domain.limits import OPERATOR_ACTION_TRANSFERS_MAXIMUM
+from domain.limits import OPERATOR_ACTION_ITEMS_MAXIMUM
 from domain.operator_actions import ActionOutcome, ActionResult
 from domain.stuck import Judgement, OperatorAction, PendingStep, StuckCause, StuckKind
 from persistence.stuck import StuckFilter
@@ -52,7 +52,7 @@ class BulkActionBody(ActionBody):
             list[UUID],
             Field(
                 min_length=1,
-                max_length=OPERATOR_ACTION_TRANSFERS_MAXIMUM,
+                max_length=OPERATOR_ACTION_ITEMS_MAXIMUM,
                 description="Of transfers, batches, and standing orders: of an order, its oldest "
                 "run that is under way is meant.",
             ),

@@ -209,8 +209,8 @@ STUCK_LOOKS_AT_ONCE: Final = 16
 OPEN_WORKFLOWS_LISTED_MAXIMUM: Final = 10_000
 """Open workflows that are held against the database for one page; of more, the oldest are not."""
 
-OPERATOR_ACTION_TRANSFERS_MAXIMUM: Final = 100
-"""Transfers that one request of an operator acts on."""
+OPERATOR_ACTION_ITEMS_MAXIMUM: Final = 100
+"""Items of any kind that one request of an operator acts on."""
 
 OPERATOR_ACTIONS_AT_ONCE: Final = 8
 """Of these, how many at a time."""

@@ -18,7 +18,7 @@ from api.parameters import PAGE_SIZE, TransferInPath
 from api.routes.operators import StuckCursor, cursor_of
 from domain.errors import FieldProblem, TemporalUnavailable, ValidationFailed
 from domain.ids import TenantId, parse_uuid
-from domain.limits import OPERATOR_ACTION_TRANSFERS_MAXIMUM
+from domain.limits import OPERATOR_ACTION_ITEMS_MAXIMUM
 from domain.operator_actions import ActionOutcome, ActionResult
 from domain.stuck import OperatorAction, StuckCause, StuckKind
 from persistence.stuck import StuckFilter, StuckOrder
@@ -90,8 +90,8 @@ async def _ticked(request: Request) -> Sequence[UUID]:
     form = await request.form()
     ids = [parse_uuid(str(text)) for text in form.getlist(ITEM_FIELD)]
     known = [uuid for uuid in ids if uuid is not None]
-    if not 1 <= len(known) <= OPERATOR_ACTION_TRANSFERS_MAXIMUM or len(known) < len(ids):
-        message = f"must be 1 to {OPERATOR_ACTION_TRANSFERS_MAXIMUM}: tick what you mean"
+    if not 1 <= len(known) <= OPERATOR_ACTION_ITEMS_MAXIMUM or len(known) < len(ids):
+        message = f"must be 1 to {OPERATOR_ACTION_ITEMS_MAXIMUM}: tick what you mean"
         raise ValidationFailed([FieldProblem("items", "choice", message)])
     return known
 
