@@ -26,7 +26,7 @@ from tests.support.ledger_rows import (
     RIGHT_ROWS,
     TENANT,
     insert,
-    write_ledger,
+    small_ledger,
 )
 from tests.support.postgres import PostgresServer
 
@@ -49,9 +49,7 @@ def roles(postgres: PostgresServer) -> None:
 @pytest.fixture(scope="module")
 async def owner_url(postgres: PostgresServer) -> AsyncIterator[str]:
     """A database with the small ledger, for the owner of its tables."""
-    async with postgres.database() as url:
-        async with await AsyncConnection.connect(url) as connection:
-            await write_ledger(connection)
+    async with small_ledger(postgres) as url:
         yield url
 
 

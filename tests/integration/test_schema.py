@@ -1,7 +1,6 @@
 """What the database itself holds, whoever writes to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -55,7 +54,6 @@ from tests.support.ledger_rows import (
     entry,
     insert,
     number,
-    write_ledger,
 )
 from tests.support.postgres import PostgresServer
 
@@ -67,23 +65,6 @@ APPEND_ONLY = (
     "transfer_operations",
     "audit_log",
 )
-
-
-@pytest.fixture(scope="module")
-async def ledger_url(postgres: PostgresServer) -> AsyncIterator[str]:
-    """A database with the small ledger, that no test changes for good."""
-    async with postgres.database() as url:
-        async with await AsyncConnection.connect(url) as connection:
-            await write_ledger(connection)
-        yield url
-
-
-@pytest.fixture
-async def ledger(ledger_url: str) -> AsyncIterator[AsyncConnection[Any]]:
-    """A transaction on it that is rolled back in the end."""
-    async with await AsyncConnection.connect(ledger_url) as connection:
-        yield connection
-        await connection.rollback()
 
 
 async def refusal(connection: AsyncConnection[Any], statement: str, *values: Any) -> str:

@@ -1,6 +1,5 @@
 """What the database holds of sums: entries within their transfer and hold, reversals as counted."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +20,7 @@ from tests.support.ledger_rows import (
     Row,
     entry,
     insert,
-    write_ledger,
 )
-from tests.support.postgres import PostgresServer
 
 BALANCES = {ALICE: (1, 100), BOB: (0, 0), SETTLEMENT: (1, -100), EMPTY: (0, 0)}
 """Sequence and amount of the small ledger's accounts."""
@@ -44,23 +41,6 @@ SELECT transfer_id, added.position, tenant_id, destination_account_id, source_ac
     amount_minor, currency
 FROM transfer_legs, (VALUES (2), (3)) AS added (position)
 """
-
-
-@pytest.fixture(scope="module")
-async def ledger_url(postgres: PostgresServer) -> AsyncIterator[str]:
-    """A database with the small ledger, that no test changes for good."""
-    async with postgres.database() as url:
-        async with await AsyncConnection.connect(url) as connection:
-            await write_ledger(connection)
-        yield url
-
-
-@pytest.fixture
-async def ledger(ledger_url: str) -> AsyncIterator[AsyncConnection[Any]]:
-    """A transaction on it that is rolled back in the end."""
-    async with await AsyncConnection.connect(ledger_url) as connection:
-        yield connection
-        await connection.rollback()
 
 
 def posting(transfer: UUID, *moves: tuple[UUID, UUID, int]) -> list[Row]:

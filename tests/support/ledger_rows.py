@@ -1,6 +1,7 @@
 """A small ledger in raw SQL, and a right row for each table, to be made wrong one way at a time."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from domain.account_numbers import account_number_from
 from domain.limits import AMOUNT_MAXIMUM_MINOR
+from tests.support.postgres import PostgresServer
 
 Row = Mapping[str, Any]
 
@@ -436,8 +438,12 @@ async def insert(connection: AsyncConnection[Any], table: str, *rows: Row) -> No
     await connection.execute(statement, [row[column] for row in rows for column in columns])
 
 
-async def write_ledger(connection: AsyncConnection[Any]) -> None:
-    """Write the small ledger."""
-    for table, row in LEDGER:
-        await insert(connection, table, row)
-    await insert(connection, "ledger_entries", *ENTRIES)
+@asynccontextmanager
+async def small_ledger(postgres: PostgresServer) -> AsyncIterator[str]:
+    """Make a database with the small ledger; gives its URL."""
+    async with postgres.database() as url:
+        async with await AsyncConnection.connect(url) as connection:
+            for table, row in LEDGER:
+                await insert(connection, table, row)
+            await insert(connection, "ledger_entries", *ENTRIES)
+        yield url
