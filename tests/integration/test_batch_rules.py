@@ -198,6 +198,7 @@ async def test_a_cancelled_batch_stops_between_two_chunks_and_says_what_was_post
             return bool((await tenant.get(path))["counts"]["succeeded"] == BATCH_CHUNK_ROWS)
 
         await until(is_held_up)
+        await until(lambda: _has_lock_waiters(stack, 1))
         cancel = asyncio.create_task(tenant.call("POST", f"{path}/cancel"))
         await until(lambda: _has_lock_waiters(stack, 2))
     answer = await cancel
