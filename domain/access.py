@@ -1,7 +1,7 @@
 """Who may do what: tenants, API keys and scopes."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -112,12 +112,19 @@ class NewApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What is on record of a key that is good just now."""
+    """What is on record of a key that is good just now.
+
+    Parameters
+    ----------
+    secret_hash
+        Of the secret that it was found by, which may be the one before the last rotation.
+    """
 
     tenant_id: TenantId
     api_key_id: ApiKeyId
     name: str
     scopes: frozenset[Scope]
+    secret_hash: bytes = field(repr=False)
     rate: RateLimit | None = None
 
 

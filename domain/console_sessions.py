@@ -1,6 +1,6 @@
 """Sessions of the operators' console: who looks at which tenant, and what they may do there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -24,12 +24,15 @@ class ConsoleSession:
         What whoever logged in may do at home.
     viewed
         The tenant whose pages are shown: the key's own, or for an operator any.
+    token_hash
+        Of the token that it was found by.
     """
 
     key: ApiKey
     granted: frozenset[Scope]
     viewed: Tenant
     created_at: datetime
+    token_hash: bytes = field(repr=False)
 
     @property
     def is_operator(self) -> bool:

@@ -62,6 +62,7 @@ class ConsoleSessionRepository:
                 _VIEWED.c.name.label("viewed_name"),
                 console_sessions.c.created_at.label("session_created_at"),
                 console_sessions.c.scopes.label("session_scopes"),
+                console_sessions.c.token_hash,
             )
             .join(console_sessions, console_sessions.c.api_key_id == api_keys.c.id)
             .join(_OWN, _OWN.c.id == api_keys.c.tenant_id)
@@ -82,6 +83,7 @@ class ConsoleSessionRepository:
             granted=key.scopes if scopes is None else frozenset(map(Scope, scopes)),
             viewed=Tenant(TenantId(row["viewed_id"]), row["viewed_name"]),
             created_at=row["session_created_at"],
+            token_hash=row["token_hash"],
         )
 
     async def touch(self, token_hash: bytes) -> None:

@@ -23,10 +23,13 @@ from persistence.tenancy import TenantConnection, execute_bound
 from persistence.transfers import asked_by, transfer_from
 
 # Whose key it is, is not known yet: the functions look behind the tenants' fence, by hash alone.
-_GRANT: Final = "SELECT id, tenant_id, name, scopes, requests_per_second, requests_burst FROM"
+_GRANT: Final = "SELECT id, tenant_id, name, scopes, requests_per_second, requests_burst"
 _IS_GOOD: Final = "revoked_at IS NULL AND (expires_at > now() OR expires_at IS NULL)"
-_FIND_GRANT: Final = f"{_GRANT} api_key_of(%(secret_hash)s) WHERE {_IS_GOOD}"
-_FIND_GRANT_IN_OVERLAP: Final = f"{_GRANT} api_key_in_overlap_of(%(secret_hash)s) WHERE {_IS_GOOD}"
+_FIND_GRANT: Final = f"{_GRANT}, secret_hash FROM api_key_of(%(secret_hash)s) WHERE {_IS_GOOD}"
+_FIND_GRANT_IN_OVERLAP: Final = (
+    f"{_GRANT}, previous_secret_hash AS secret_hash"
+    f" FROM api_key_in_overlap_of(%(secret_hash)s) WHERE {_IS_GOOD}"
+)
 
 _FIND_SUBJECT: Final = """
 SELECT tenant_id, id, is_revoked, requests_per_second, requests_burst
@@ -210,6 +213,7 @@ class DirectStatements:
             api_key_id=ApiKeyId(row["id"]),
             name=row["name"],
             scopes=frozenset(Scope(scope) for scope in row["scopes"]),
+            secret_hash=row["secret_hash"],
             rate=rate_from(row),
         )
 

@@ -1,6 +1,7 @@
 """Who calls: keys checked, subjects of an issuer recognised. Only hashes of keys are stored."""
 
 import hashlib
+import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -65,15 +66,17 @@ class AuthenticationService:
         Notes
         -----
         Keys are found by the SHA-256 of what was sent. Nobody can choose that hash, so how long the
-        look-up takes tells nothing of a key that is good: docs/decisions/0019. Nothing is cached: a
-        revoked key is refused from the next request on, in every process.
+        look-up takes tells nothing of a key that is good; what was found is compared with it in
+        constant time: docs/decisions/0019. Nothing is cached: a revoked key is refused from the
+        next request on, in every process.
         """
         if self._verify_token is not None and not secret.startswith(KEY_PREFIX):
             claims = await self._verify_token(secret)
             return await self._subject(claims, source_address, request_id)
+        sent_hash = hash_of(secret)
         async with self._database.direct() as statements:
-            grant = await statements.find_grant(hash_of(secret))
-        if grant is None:
+            grant = await statements.find_grant(sent_hash)
+        if grant is None or not hmac.compare_digest(grant.secret_hash, sent_hash):
             raise Unauthenticated("The API key is not known, or it was revoked or has expired.")
         return Principal(
             tenant_id=grant.tenant_id,

@@ -1,6 +1,7 @@
 """Sessions of the operators' console. Only a hash of a session's token is ever stored."""
 
 import hashlib
+import hmac
 import secrets
 from dataclasses import replace
 from typing import Final
@@ -66,12 +67,13 @@ class ConsoleSessionService:
         -----
         Nothing is cached: a session ends with its key, in every process.
         """
+        token_hash = _hash(token)
         async with self._database.reading(EVERY_TENANT) as unit_of_work:
-            session = await unit_of_work.console_sessions.find(_hash(token))
-            if session is None:
+            session = await unit_of_work.console_sessions.find(token_hash)
+            if session is None or not hmac.compare_digest(session.token_hash, token_hash):
                 raise SessionEnded
             if is_use:
-                await unit_of_work.console_sessions.touch(_hash(token))
+                await unit_of_work.console_sessions.touch(token_hash)
         return session
 
     async def view(

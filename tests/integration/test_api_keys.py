@@ -5,15 +5,25 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from domain.access import CLIENT_SCOPES, RateLimit, Scope
-from runtime.composition import Services
+from domain.errors import Unauthenticated
+from persistence.database import Database
+from runtime.composition import Services, make_services
+from services.authentication import AuthenticationService
 from tests.support.api import Client, Json, problem_of
+from tests.support.postgres import PostgresServer
 from tests.support.served import served_api
 from tests.support.stack import Stack
 from tests.support.tenants import TenantMaker
 
 READER = [Scope.USERS_READ]
+CARELESS = sql.SQL(
+    "CREATE OR REPLACE FUNCTION {} (hash bytea) RETURNS SETOF api_keys LANGUAGE sql STABLE"
+    " SECURITY DEFINER AS 'SELECT * FROM api_keys'"
+)
+"""A look-up that finds a key whatever was sent."""
 
 
 async def made(client: Client, **body: Any) -> Json:
@@ -61,6 +71,24 @@ async def test_a_key_gives_nothing_that_it_lacks(make_tenant: TenantMaker) -> No
     )
     problem_of(response, 403, "rate_not_held")
     assert len((await maker.get("/api-keys"))["data"]) == 1
+
+
+async def test_a_key_that_is_found_by_another_secrets_hash_is_refused(
+    postgres: PostgresServer,
+) -> None:
+    async with postgres.database() as url:
+        database = Database.at(postgres.as_service(url))
+        authentication = AuthenticationService(database)
+        key, secret = await make_services(database).access.create_key(
+            tenant_name="a", name="till", scopes=frozenset(READER)
+        )
+        async with await psycopg.AsyncConnection.connect(url) as owner:
+            for look_up in ("api_key_of", "api_key_in_overlap_of"):
+                await owner.execute(CARELESS.format(sql.Identifier(look_up)))
+        assert (await authentication.authenticate(secret)).api_key_id == key.id
+        with pytest.raises(Unauthenticated):
+            await authentication.authenticate(secret[:-1])
+        await database.close()
 
 
 async def test_a_key_does_not_take_over_one_that_can_do_more(make_tenant: TenantMaker) -> None:
