@@ -53,6 +53,8 @@ from persistence.violations import translated_driver_errors, translated_violatio
 
 DRIVER: Final = "postgresql+psycopg"
 _NOW: Final = select(func.clock_timestamp())
+_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
+_SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 DIRECT_POOL_MINIMUM: Final = 2
 # Off and on again: a bound that runs already is not moved.
 _LENGTHEN: Final = text(
@@ -102,7 +104,6 @@ class Database:
 
     def __init__(self, engine: AsyncEngine, direct: AsyncConnectionPool[TenantConnection]) -> None:
         self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._direct = direct
 
     @classmethod
@@ -168,7 +169,7 @@ class Database:
                 yield unit_of_work
             return
         with translated_violations():
-            async with self._autocommit.connect() as connection:
+            async with self._connection(**_AUTOCOMMIT) as connection:
                 await bind(connection, tenancy)
                 remember(connection, tenancy)
                 yield UnitOfWork(connection)
@@ -230,14 +231,28 @@ class Database:
             Whose rows it sees: a tenant's, or those of ``EVERY_TENANT`` (for proofs).
         """
         with translated_violations():
-            async with self._engine.connect() as connection:
-                await connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
-                async with connection.begin():
-                    await connection.execute(_LENGTHEN)
-                    await restrict(connection, tenancy)
-                    yield connection
+            async with self._connection(**_SNAPSHOT) as connection, connection.begin():
+                await connection.execute(_LENGTHEN)
+                await restrict(connection, tenancy)
+                yield connection
+
+    @asynccontextmanager
+    async def _connection(self, **options: object) -> AsyncIterator[AsyncConnection]:
+        """Take a connection from the pool that is set otherwise while it is used.
+
+        Notes
+        -----
+        On a busy loop the driver gives way even between settings that need no server. Where that is
+        cancelled, nobody knows which of them the connection has, and it is closed. An engine with
+        options of its own would leave it to the garbage collector instead.
+        """
+        async with self._engine.connect() as connection:
+            try:
+                await connection.execution_options(**options)
+            except BaseException:
+                await connection.invalidate()
+                raise
+            yield connection
 
     async def revision(self) -> str | None:
         """Tell the schema's revision; ``None`` where the database was never migrated.
@@ -248,7 +263,7 @@ class Database:
             No connection.
         """
         with translated_violations():
-            async with self._autocommit.connect() as connection:
+            async with self._connection(**_AUTOCOMMIT) as connection:
                 if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
                     return None
                 revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -263,7 +278,7 @@ class Database:
             No connection.
         """
         with translated_violations():
-            async with self._autocommit.connect() as connection:
+            async with self._connection(**_AUTOCOMMIT) as connection:
                 said = await connection.scalar(
                     text("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
                 )

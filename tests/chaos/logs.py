@@ -16,9 +16,8 @@ FORESEEN: Final = (
 """How the last line of a failed activity's traceback begins where the domain has a name for it, or
 where its time was up."""
 
-CONNECTION_LOGGERS: Final = ("temporalio.core", "sqlalchemy.pool")
-"""They tell of connections only, and at any level: of lost ones, and of one that was dropped since
-its request or attempt was cancelled while it was taken."""
+CONNECTION_LOGGER: Final = "temporalio.core"
+"""It tells of lost connections to Temporal only, and at any level."""
 
 RAW_MARKS: Final = ("Traceback (most recent call last)", "panicked at")
 """What stands in lines that are no logs."""
@@ -33,5 +32,5 @@ def is_unexpected(line: str) -> bool:
     if said["event"] == ACTIVITY_FAILED:
         *_, last = str(said.get("exception", "")).strip().splitlines() or [""]
         return not last.startswith(FORESEEN)
-    is_of_connections = str(said.get("logger")).startswith(CONNECTION_LOGGERS)
-    return (said.get("level") in ERRORS and not is_of_connections) or UNEXPECTED in line
+    is_error = said.get("level") in ERRORS and said.get("logger") != CONNECTION_LOGGER
+    return is_error or UNEXPECTED in line

@@ -51,7 +51,6 @@ def test_a_line_that_nobody_foresaw_is_known(line: str) -> None:
     [
         '{"event": "request", "level": "warning", "logger": "api", "status": 503}',
         '{"event": "retried", "level": "error", "logger": "temporalio.core"}',
-        '{"event": "dropped", "level": "error", "logger": "sqlalchemy.pool.impl.Queue"}',
         (
             '{"event": "Completing activity as failed", "level": "warning",'
             ' "exception": "Traceback\\ndomain.errors.DatabaseUnavailable: away"}'
