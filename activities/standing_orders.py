@@ -9,6 +9,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.contracts import FailureDetails
+from activities.heartbeats import beating
 from activities.orders import input_of
 from activities.reconciliation import COMPLETED, CarryOn
 from activities.standing_order_contracts import (
@@ -127,8 +128,13 @@ class StandingOrderActivities(StandingOrderSteps):
         Notes
         -----
         Schedules are read before the orders: an order is recorded before its schedule is made, so
-        that one that is only in Temporal is over.
+        that one that is only in Temporal is over. It takes as long as there are orders, and tells
+        Temporal meanwhile that it goes on.
         """
+        async with beating():
+            return await self._reconcile()
+
+    async def _reconcile(self) -> StandingOrdersReport:
         paused = dict(await self._schedules.paused())
         orders = aligned = ended = 0
         now = datetime.now(UTC)

@@ -35,6 +35,9 @@ RETRIES: Final = RetryPolicy(
 )
 
 RECONCILIATION_TIMEOUT: Final = timedelta(minutes=5)
+RECONCILIATION_HEARTBEAT_TIMEOUT: Final = timedelta(seconds=15)
+"""After this long without a sign of life, another worker begins anew."""
+
 RECONCILIATION_ATTEMPTS: Final = 3
 """The schedule's next run tries again anyway."""
 
@@ -80,6 +83,7 @@ class StandingOrderReconciliationWorkflow:
         return await workflow.execute_activity_method(
             StandingOrderSteps.reconcile_standing_orders,
             start_to_close_timeout=RECONCILIATION_TIMEOUT,
+            heartbeat_timeout=RECONCILIATION_HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_attempts=RECONCILIATION_ATTEMPTS),
         )
 

@@ -59,7 +59,7 @@ ACTIVITIES: Final[Mapping[type, tuple[str, ...]]] = {
 }
 LOST_AFTER: Final = timedelta(seconds=10)
 """After so long the server gives the attempt of a worker that died to another one; the product
-lets it wait for up to five minutes, which tests of what follows need not."""
+lets it wait for up to a minute, which tests of what follows need not."""
 
 CHUNK_ROWS: Final = 2
 """Of a batch, so that a small one has several chunks."""
@@ -168,7 +168,6 @@ def shorten() -> None:
     BatchPostingService.__init__.__kwdefaults__ = {"chunk_rows": CHUNK_ROWS}
     for module in (ledger_care, reconciliation, standing_order):
         setattr(module, "ATTEMPT_TIMEOUT", LOST_AFTER)  # noqa: B010
-    setattr(standing_order, "RECONCILIATION_TIMEOUT", LOST_AFTER)  # noqa: B010
 
 
 def _mined(step: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:

@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import Client as TemporalClient
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from activities.standing_order_contracts import StandingOrderKey
 from domain.ids import TransferId
@@ -212,18 +213,23 @@ async def test_a_run_whose_workflow_is_stopped_gets_the_outcome_of_its_transfer(
 async def test_a_run_that_lost_its_workflow_before_its_transfer_is_settled_as_failed(
     ground: OrderGround,
 ) -> None:
+    beats: list[object] = []
+    worker = ActivityEnvironment()
+    worker.on_heartbeat = lambda *details: beats.append(details)
     order = await ground.order(seconds=HOUR_SECONDS, start_at=now())
     await ground.services.standing_order_runs.decide(
         order.id, order.start_at, due=[order.start_at], now=order.start_at
     )
 
     async def is_settled() -> bool:
-        await ground.steps.reconcile_standing_orders()
+        beats.clear()
+        await worker.run(ground.steps.reconcile_standing_orders)
         return (await ground.runs(order))[0].state is not RunState.PROCESSING
 
     await until(is_settled)
 
     (run,) = await ground.runs(order)
+    assert beats
     assert (run.state, run.transfer_id) == (RunState.FAILED, None)
     assert run.failure is not None
     assert run.failure.code == "workflow_terminated"
