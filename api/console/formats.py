@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from domain.money import Currency
+from domain.operator_actions import ActionOutcome
 from domain.standing_orders import IntervalSchedule, OrderSchedule
 from services.currencies import find_currency
 
@@ -46,6 +47,17 @@ _TONES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_OUTCOME_TONES: Final[Mapping[ActionOutcome, str]] = MappingProxyType(
+    {
+        ActionOutcome.WOULD_BE_DONE: "busy",
+        ActionOutcome.DONE: "good",
+        ActionOutcome.UNDER_WAY: "busy",
+        ActionOutcome.NOTHING_TO_DO: "quiet",
+        ActionOutcome.REFUSED: "bad",
+        ActionOutcome.FAILED: "bad",
+    }
+)
+
 
 @lru_cache(maxsize=512)
 def currency_of(code: str) -> Currency:
@@ -61,6 +73,11 @@ def decimal(amount_minor: int, code: str) -> str:
 def tone(word: str) -> str:
     """Tell which colour goes with a state."""
     return _TONES.get(word, "quiet")
+
+
+def outcome_tone(outcome: ActionOutcome) -> str:
+    """Tell which colour goes with what became of an operator's action."""
+    return _OUTCOME_TONES[outcome]
 
 
 def words(name: str) -> str:
@@ -140,6 +157,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
         "duration": duration,
         "local_moment": local_moment,
         "moment": moment,
+        "outcome_tone": outcome_tone,
         "percent": percent,
         "schedule": schedule,
         "short": short,

@@ -16,6 +16,7 @@ from api.console.charts import HEIGHT, WIDTH
 from api.console.cookies import FLASH, Flash, drop_cookie, read_flash, read_theme, set_flash
 from api.console.details import detail, detail_name
 from api.console.formats import FILTERS
+from api.console.places import STUCK_PAGES, SUBJECT_PAGES
 from api.console.visitors import TOKEN_FIELD, Visitor
 from domain.access import Scope
 
@@ -89,6 +90,8 @@ def _environment() -> Environment:
         chart_height=HEIGHT,
         chart_width=WIDTH,
         prefix=PREFIX,
+        stuck_pages=STUCK_PAGES,
+        subject_pages=SUBJECT_PAGES,
         token_field=TOKEN_FIELD,
         # Assets are asked for anew where they may have changed.
         version=version("durable-transfers"),

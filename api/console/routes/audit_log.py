@@ -1,6 +1,6 @@
 """The audit log: who changed what, from where and why."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import Query, Request, Response
 
@@ -17,14 +17,6 @@ from persistence.audit import AuditFilter
 router = console_router()
 
 Text = Annotated[str, Query(max_length=NAME_LENGTH_MAXIMUM, pattern="^[^\\x00]*$")]
-
-SUBJECT_PAGES: Final = {
-    "transfer": "transfers",
-    "account": "accounts",
-    "transfer_batch": "batches",
-    "standing_order": "standing-orders",
-}
-"""Where things that records speak of have pages."""
 
 
 @router.get("/audit-log")
@@ -56,7 +48,6 @@ async def audit_page(
         records=records,
         fields={"action": action, "actor": actor, "subject": subject},
         is_all=is_all,
-        subject_pages=SUBJECT_PAGES,
         is_first=cursor is None,
     )
 

@@ -9,6 +9,7 @@ from fastapi import Query, Request, Response
 
 from api.console.formats import short
 from api.console.pages import LIVE_SECONDS, PREFIX, done, fragment, page, part
+from api.console.places import STUCK_PAGES
 from api.console.reasons import reason_of
 from api.console.routing import console_router
 from api.console.visitors import Form, OperatingVisitor, Operator
@@ -32,22 +33,6 @@ COUNTED_MAXIMUM: Final = 50
 ITEM_FIELD: Final = "item"
 ALL: Final = "all"
 """Of a form: all that its search finds, and not what is ticked."""
-
-PAGES: Final[Mapping[StuckKind, str]] = {
-    StuckKind.TRANSFER: "transfers",
-    StuckKind.BATCH: "batches",
-    StuckKind.STANDING_ORDER_RUN: "standing-orders",
-}
-"""Where things that are stuck have pages."""
-
-_TONES: Final[Mapping[ActionOutcome, str]] = {
-    ActionOutcome.WOULD_BE_DONE: "busy",
-    ActionOutcome.DONE: "good",
-    ActionOutcome.UNDER_WAY: "busy",
-    ActionOutcome.NOTHING_TO_DO: "quiet",
-    ActionOutcome.REFUSED: "bad",
-    ActionOutcome.FAILED: "bad",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +115,6 @@ async def stuck_page(
         search=search,
         tenants=await context.console.sessions.tenants(visitor.session),
         kinds=list(StuckKind),
-        pages=PAGES,
         causes=list(StuckCause),
         sort=sort,
         orders=list(StuckOrder),
@@ -186,8 +170,6 @@ async def preview(request: Request, context: Context, visitor: Operator, form: F
         results=results,
         has_more=has_more,
         possible=[r for r in results if r.plan.outcome is ActionOutcome.WOULD_BE_DONE],
-        tones=_TONES,
-        pages=PAGES,
     )
 
 
@@ -199,15 +181,7 @@ async def act(request: Request, context: Context, visitor: Operator, form: Form)
     results = await context.operator_desk.act_on_all(chosen, asked)
     if len(results) == 1:
         return _told(request, visitor, results[0])
-    return page(
-        request,
-        visitor,
-        "stuck_results.html",
-        asked=asked,
-        results=results,
-        tones=_TONES,
-        pages=PAGES,
-    )
+    return page(request, visitor, "stuck_results.html", asked=asked, results=results)
 
 
 def _told(request: Request, visitor: Operator, result: ActionResult) -> Response:
@@ -216,7 +190,7 @@ def _told(request: Request, visitor: Operator, result: ActionResult) -> Response
     is_here = result.tenant_id == visitor.tenant_id
     path = f"{PREFIX}/stuck"
     if is_here and result.kind is not None:
-        path = f"{PREFIX}/{PAGES[result.kind]}/{result.id}"
+        path = f"{PREFIX}/{STUCK_PAGES[result.kind]}/{result.id}"
     return done(request, path, result.plan.message, is_error=is_error)
 
 
