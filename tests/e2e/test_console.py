@@ -19,18 +19,21 @@ from tests.support.browser import (
     WIDE,
     grave_violations,
     log_in,
+    overflow,
     require_accessible,
+    require_accessible_and_fitting,
     window,
 )
 from tests.support.console_data import Business, make_business
-from tests.support.console_pages import pages_of
-from tests.support.served import locked_balance
+from tests.support.console_pages import pages_of, preview
+from tests.support.served import locked_balance, locked_table
 from tests.support.stack import Stack
 from tests.support.stuck import (
     FAILURE,
     broken_posting,
     broken_recording,
     promised,
+    until_state,
     until_stuck,
 )
 from tests.support.tenants import TenantMaker
@@ -216,6 +219,7 @@ async def test_a_part_that_does_not_come_says_so_until_it_does(page: Page, tenan
     await page.goto(f"{tenant.api_url}/console/transfers/{transfer['id']}")
     panel = page.locator("#workflow-panel")
     await expect(panel).to_contain_text("could not be looked up just now")
+    await require_accessible(page)
     await page.unroute(part)
     await expect(panel).to_contain_text("reserve_funds")
 
@@ -256,8 +260,42 @@ async def test_every_page_is_accessible_and_fits_wide_and_narrow_screens(
                 await page.goto(f"{business.operator.api_url}/console{path}")
                 await expect(page.locator(".loading")).to_have_count(0)
                 assert (name, await grave_violations(page)) == (name, [])
-                overflow = "document.documentElement.scrollWidth - innerWidth"
-                assert (name, await page.evaluate(overflow)) == (name, 0)
+                assert (name, await overflow(page)) == (name, 0)
+
+
+async def test_a_page_that_cannot_be_made_just_now_says_so_with_and_without_its_frame(
+    page: Page, tenant: Client, stack: Stack
+) -> None:
+    await log_in(page, tenant.api_url, tenant.api_key)
+    for table, frames in (("audit_log", 1), ("console_sessions", 0)):
+        async with locked_table(stack.database_url, table):
+            response = await page.goto(f"{tenant.api_url}/console/audit-log")
+        assert response is not None
+        assert response.status == 503
+        heading = page.get_by_role("heading", level=1)
+        await expect(heading).to_have_text("Not available just now")
+        await expect(page.get_by_role("navigation", name="Console")).to_have_count(frames)
+        await require_accessible_and_fitting(page)
+
+
+async def test_what_was_done_with_several_is_told_of_each(
+    page: Page, tenant: Client, stack: Stack
+) -> None:
+    source, destination = await tenant.account(balance=1_000), await tenant.account()
+    await log_in(page, tenant.api_url, tenant.api_key)
+    async with broken_posting(stack.database_url, destination):
+        stuck = [await promised(tenant, source, destination, amount) for amount in (600, 300)]
+        for transfer in stuck:
+            await until_stuck(tenant, transfer["id"], "activity_failing")
+        await preview(page, f"{tenant.api_url}/console", stuck, "retry")
+        await page.get_by_role("button", name="Retry 2 of 2").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("what was done")
+        for transfer in stuck:
+            row_of_it = page.get_by_role("row").filter(has_text=transfer["idempotency_key"])
+            await expect(row_of_it).to_be_visible()
+        await require_accessible_and_fitting(page)
+    for transfer in stuck:
+        await until_state(tenant, transfer["id"], "SUCCESS")
 
 
 async def test_an_operator_finds_a_stuck_transfer_reads_why_retries_it_and_sees_it_succeed(

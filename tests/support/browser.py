@@ -6,7 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    ViewportSize,
+    async_playwright,
+)
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING: Final = "Chromium is not installed: apt-get install chromium"
@@ -76,6 +82,20 @@ async def require_accessible(page: Page) -> None:
         await page.emulate_media(color_scheme=scheme)
         assert await grave_violations(page) == []
     await page.emulate_media(color_scheme="light")
+
+
+async def require_accessible_and_fitting(page: Page) -> None:
+    """Require the same of the page that is open, and that it fits wide and narrow windows."""
+    for width in (WIDE, NARROW):
+        await page.set_viewport_size(ViewportSize(width=width["width"], height=width["height"]))
+        await require_accessible(page)
+        assert await overflow(page) == 0
+
+
+async def overflow(page: Page) -> int:
+    """Tell by how many pixels a page is wider than its window."""
+    pixels: int = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return pixels
 
 
 async def grave_violations(page: Page) -> list[str]:

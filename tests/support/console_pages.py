@@ -63,18 +63,19 @@ class Trouble:
             "transfer-accepted": f"/transfers/{self.accepted['id']}",
         }
 
-    async def preview(self, page: Page, address: str, action: str) -> None:
-        """Ask what an action would do with the stuck transfers."""
-        await page.goto(f"{address}/stuck?cause=activity_failing")
-        boxes = [page.locator(f"#stuck-{transfer['id']} input") for transfer in self.stuck]
-        for box in boxes:
-            await expect(box).to_be_visible()
-        for box in boxes:
-            await box.check()
-        await page.get_by_label("Action").select_option(action)
-        await page.get_by_label("Reason").fill("The disk has space again")
-        await page.get_by_role("button", name="Preview what is ticked").click()
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("what would happen")
+
+async def preview(page: Page, address: str, stuck: Sequence[Json], action: str) -> None:
+    """Ask what an action would do with stuck transfers."""
+    await page.goto(f"{address}/stuck?cause=activity_failing")
+    boxes = [page.locator(f"#stuck-{transfer['id']} input") for transfer in stuck]
+    for box in boxes:
+        await expect(box).to_be_visible()
+    for box in boxes:
+        await box.check()
+    await page.get_by_label("Action").select_option(action)
+    await page.get_by_label("Reason").fill("The disk has space again")
+    await page.get_by_role("button", name="Preview what is ticked").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("what would happen")
 
 
 @asynccontextmanager

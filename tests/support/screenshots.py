@@ -36,7 +36,7 @@ from tests.support.browser import (
     window,
 )
 from tests.support.console_data import PURPOSES, Business, make_business
-from tests.support.console_pages import Trouble, in_trouble, pages_of, running_batch
+from tests.support.console_pages import Trouble, in_trouble, pages_of, preview, running_batch
 from tests.support.stuck import act, until_stuck
 from tests.support.tenants import TenantMaker
 
@@ -212,7 +212,7 @@ async def _forms(studio: Studio, trouble: Trouble) -> None:
             await page.get_by_role("button", name="Make the key").click()
             await expect(page.get_by_label("Secret of Till 4")).to_be_visible()
             await studio.take(page, "api-key-secret", kind)
-            await trouble.preview(page, studio.address, "pause")
+            await preview(page, studio.address, stuck, "pause")
             await studio.take(page, "stuck-preview", kind)
             await page.get_by_role("button", name="Pause 2 of 2").click()
             await expect(page.get_by_role("heading", level=1)).to_contain_text("what was done")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import psycopg
+from psycopg import sql
 
 from domain.access import Scope
 from runtime.command_part import CommandPart
@@ -111,6 +112,16 @@ async def locked_balance(database_url: str, account_id: str) -> AsyncIterator[No
     """Hold up every transfer that takes from an account, until the block ends."""
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute(LOCK, (account_id,))
+        yield
+        await connection.rollback()
+
+
+@asynccontextmanager
+async def locked_table(database_url: str, table: str) -> AsyncIterator[None]:
+    """Let nobody read a table until the block ends: whoever does finds the database away."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table))
+        await connection.execute(lock)
         yield
         await connection.rollback()
 
