@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
+import structlog
 from temporalio import activity
 
 from activities.contracts import BatchProgress, ReconciliationReport, ReconciliationSteps
@@ -12,6 +13,7 @@ from domain.errors import (
     BatchCancelled,
     BatchRejected,
     BatchWorkflowTerminated,
+    DatabaseUnavailable,
     WorkflowTerminated,
 )
 from domain.states import ProcessState
@@ -26,6 +28,9 @@ IDLE_SECONDS: Final = 5.0
 
 RUN_SECONDS: Final = 45.0
 """After so long a run ends where it is, within its activity's time; the next one goes on."""
+
+TakeSample: TypeAlias = Callable[[], Awaitable[bool]]
+"""Keeps the figures of this moment for the overview, where it is time for that."""
 
 CarryOn: TypeAlias = Callable[[str], Awaitable[None]]
 """Starts the workflow of an id anew that completed, while its transfer has not."""
@@ -69,12 +74,14 @@ class ReconciliationActivities(ReconciliationSteps):
         open_workflow_ids: OpenWorkflowIds,
         batch_workflows: BatchWorkflows,
         carry_on: CarryOn,
+        take_sample: TakeSample,
     ) -> None:
         self._transactions = transactions
         self._batches = batches
         self._batch_posting = batch_posting
         self._batch_workflows = batch_workflows
         self._carry_on = carry_on
+        self._take_sample = take_sample
         self._closed_status = closed_status
         self._open_workflow_ids = open_workflow_ids
 
@@ -85,8 +92,16 @@ class ReconciliationActivities(ReconciliationSteps):
         Notes
         -----
         Safe beside any step that may still run: ``TransactionService.compensate`` decides under
-        the transfer's lock.
+        the transfer's lock. A sample comes last, and holds nothing up: a repeat takes no other one.
         """
+        report = await self._resolve_all()
+        try:
+            await self._take_sample()
+        except DatabaseUnavailable as error:
+            structlog.get_logger("reconciliation").warning("sample_not_taken", reason=error.message)
+        return report
+
+    async def _resolve_all(self) -> ReconciliationReport:
         census = WorkflowCensus(
             closed_status=self._closed_status, open_workflow_ids=self._open_workflow_ids
         )

@@ -185,6 +185,18 @@ CONSOLE_SESSION_USE_SECONDS: Final = 60
 OVERVIEW_TRANSFERS_MAXIMUM: Final = 200_000
 """Transfers that one overview is made of, the newest: some tenths of a second of one core."""
 
+SAMPLE_SECONDS: Final = 30
+"""Of how long one sample stands for what was in flight, stuck, held and proved."""
+
+SAMPLE_STUCK_SECONDS_MAXIMUM: Final = 10.0
+"""How long a sample searches for what is stuck; after that it says that it is not known."""
+
+SAMPLES_KEPT_SECONDS: Final = 8 * 24 * 3600
+"""A day longer than the longest overview reaches back: 23,040 samples at most."""
+
+SAMPLES_REMOVED_MAXIMUM: Final = 100
+"""Samples past their time that go with a new one; after a pause the next ones take the rest."""
+
 BALANCE_POINTS_MAXIMUM: Final = 200
 """Points of the chart of an account's balance."""
 

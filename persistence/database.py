@@ -35,6 +35,7 @@ from persistence.operations import OperationRepository
 from persistence.overview import OverviewRepository
 from persistence.proofs import ProofRepository
 from persistence.reconciliation import ReconciliationRepository
+from persistence.samples import SampleRepository
 from persistence.seals import SealRepository
 from persistence.standing_orders import StandingOrderRepository
 from persistence.stuck import StuckRepository
@@ -85,6 +86,7 @@ class UnitOfWork:
         self.console_sessions = ConsoleSessionRepository(connection)
         self.labels = LabelRepository(connection)
         self.overview = OverviewRepository(connection)
+        self.samples = SampleRepository(connection)
         self.stuck = StuckRepository(connection)
         self.evidence = EvidenceRepository(connection)
         self.seals = SealRepository(connection)

@@ -142,6 +142,10 @@ SERVICE_RIGHTS: Final[Mapping[str, TableRights]] = MappingProxyType(
             removes=True,
         ),
         "account_usage": TableRights(("used_minor",), removes=True),
+        # Those of tenants go with their slot, which takes no right of the service's.
+        "service_samples": TableRights(removes=True),
+        "tenant_samples": _APPEND_ONLY,
+        "held_samples": _APPEND_ONLY,
         # Rows live for the moment before a commit: its trigger removes what it has judged.
         "unbalanced_postings": TableRights(removes=True),
     }
@@ -172,6 +176,7 @@ UNFENCED: Final = frozenset(
         "ledger_seal_segments",
         "ledger_proofs",
         "ledger_violations",
+        "service_samples",
     }
 )
 """Tables without a tenant, and so without row-level security."""

@@ -48,13 +48,16 @@ from services.ledger_proofs import LedgerProofService
 from services.ledger_seals import SealService
 from services.operations import OperationService
 from services.orphan_holds import OrphanHoldService
+from services.samples import SampleService
 from services.standing_order_runs import StandingOrderRunService
 from services.standing_orders import StandingOrderService
+from services.stuck import StuckService
 from services.transactions import TransactionService
 from workflows.batch_gateway import BatchGateway
 from workflows.cancelling import WorkflowCanceller
 from workflows.gateway import TransferGateway
 from workflows.ledger_care import LedgerCareWorkflow
+from workflows.operations_gateway import OperationsGateway
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.search_attributes import SEARCH_ATTRIBUTE_NAMES
 from workflows.standing_order import (
@@ -210,6 +213,8 @@ def make_worker(
         carry_on=gateway.carry_on,
     )
     batch_steps = BatchActivities(batch_posting)
+    stuck = StuckService(database, OperationsGateway(client, task_queue=task_queue))
+    proofs = LedgerProofService(database)
     reconciliation = ReconciliationActivities(
         transactions,
         batches,
@@ -218,10 +223,11 @@ def make_worker(
         open_workflow_ids=gateway.open_workflow_ids,
         batch_workflows=BatchGateway(client, task_queue=task_queue),
         carry_on=gateway.carry_on,
+        take_sample=SampleService(database, stuck, proofs).take,
     )
     care = LedgerCareActivities(
         seals=SealService(database),
-        proofs=LedgerProofService(database),
+        proofs=proofs,
         orphan_holds=OrphanHoldService(database),
         idle_workflows=IdleWorkflowService(
             database,

@@ -9,14 +9,16 @@ from time import monotonic
 from typing import Final
 
 from domain.ids import TenantId, first_id_since
-from domain.limits import OVERVIEW_TRANSFERS_MAXIMUM
-from persistence.database import Database
+from domain.limits import OVERVIEW_TRANSFERS_MAXIMUM, SAMPLE_SECONDS
+from persistence.database import Database, UnitOfWork
 from persistence.overview import Activity, HeldMoney, Span, UnfinishedStage
+from persistence.samples import Sampled
 
 KEPT_SECONDS: Final = 2.0
 """How long an overview is shown again: however many look at it, it is made so often."""
 KEPT_MAXIMUM: Final = 256
 CODES_SHOWN_MAXIMUM: Final = 6
+SAMPLE_WIDTH: Final = timedelta(seconds=SAMPLE_SECONDS)
 
 ID_SLACK: Final = timedelta(minutes=5)
 """An id is drawn before its transfer is recorded, perhaps by a clock that is behind."""
@@ -48,6 +50,14 @@ RESOLUTIONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class SampledStep:
+    """A step of a period, and the highest that was sampled in it; ``None`` without any sample."""
+
+    starts_at: datetime
+    sampled: Sampled | None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """A tenant's transfers in a period, and what is under way now.
 
@@ -55,6 +65,10 @@ class Overview:
     ----------
     steps
         All steps of the period, those without transfers too.
+    sampled
+        All steps of the period, those without a sample too, but for one that has just begun.
+    sampled_step
+        Their length: never shorter than what one sample stands for.
     is_cut
         There were more transfers than ``OVERVIEW_TRANSFERS_MAXIMUM``: the figures are those of the
         newest, since ``whole.since``.
@@ -63,6 +77,8 @@ class Overview:
     period: OverviewPeriod
     step: timedelta
     steps: Sequence[Activity]
+    sampled: Sequence[SampledStep]
+    sampled_step: timedelta
     whole: Activity
     is_cut: bool
     failures: Sequence[tuple[str, int]]
@@ -101,7 +117,7 @@ class OverviewService:
         Notes
         -----
         One is made at a time. Each reads ``OVERVIEW_TRANSFERS_MAXIMUM`` transfers at most, from the
-        tenant's index.
+        tenant's index, and the samples of the period.
         """
         async with self._making:
             made_at, overview = self._kept.get((tenant_id, period), (0.0, None))
@@ -116,7 +132,7 @@ class OverviewService:
     async def _make(self, tenant_id: TenantId, period: OverviewPeriod) -> Overview:
         resolution = RESOLUTIONS[period]
         now = datetime.now(UTC)
-        start = _floor(now, resolution.step) + resolution.step - resolution.length
+        start = _start(now, resolution.length, resolution.step)
         maximum = OVERVIEW_TRANSFERS_MAXIMUM
         span = Span(tenant_id, start, first_id_since(start - ID_SLACK), maximum)
         async with self._database.reading(tenant_id) as unit_of_work:
@@ -125,10 +141,14 @@ class OverviewService:
             failures = await overview.failures(span, CODES_SHOWN_MAXIMUM)
             unfinished = await overview.unfinished(tenant_id, maximum)
             held = await overview.held(tenant_id, maximum)
+            sampled_step = max(resolution.step, SAMPLE_WIDTH)
+            sampled = await _sampled(unit_of_work, tenant_id, resolution.length, sampled_step)
         return Overview(
             period=period,
             step=resolution.step,
             steps=_filled(found, start, resolution),
+            sampled=sampled,
+            sampled_step=sampled_step,
             whole=whole,
             is_cut=whole.started >= maximum,
             failures=failures,
@@ -138,9 +158,15 @@ class OverviewService:
         )
 
 
-def _floor(moment: datetime, step: timedelta) -> datetime:
+def _start(now: datetime, length: timedelta, step: timedelta) -> datetime:
+    """Tell when a span of whole steps begins whose last one is under way."""
     seconds = int(step.total_seconds())
-    return datetime.fromtimestamp(int(moment.timestamp()) // seconds * seconds, UTC)
+    begun_at = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
+    return begun_at + step - length
+
+
+def _moments(start: datetime, length: timedelta, step: timedelta) -> list[datetime]:
+    return [start + number * step for number in range(length // step)]
 
 
 def _filled(
@@ -148,9 +174,17 @@ def _filled(
 ) -> tuple[Activity, ...]:
     """Put the steps in which nothing was started between the others."""
     by_start = {activity.starts_at: activity for activity in found}
-    moments = [
-        start + number * resolution.step for number in range(resolution.length // resolution.step)
-    ]
     return tuple(
-        by_start.get(moment) or Activity(moment, 0, 0, 0, None, None, None) for moment in moments
+        by_start.get(moment) or Activity(moment, 0, 0, 0, None, None, None)
+        for moment in _moments(start, resolution.length, resolution.step)
     )
+
+
+async def _sampled(
+    unit_of_work: UnitOfWork, tenant_id: TenantId, length: timedelta, step: timedelta
+) -> tuple[SampledStep, ...]:
+    """Read samples in steps; the one under way is left out until it has one."""
+    start = _start(datetime.now(UTC), length, step)
+    found = await unit_of_work.samples.steps(tenant_id, start, step)
+    steps = [SampledStep(moment, found.get(moment)) for moment in _moments(start, length, step)]
+    return tuple(steps if steps[-1].sampled else steps[:-1])

@@ -1,7 +1,8 @@
 """What is stuck, found in the database and in Temporal, and judged by both."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -75,6 +76,20 @@ class StuckPage:
     is_complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StuckCount:
+    """How much is stuck, of each tenant of which anything is.
+
+    Parameters
+    ----------
+    is_whole
+        Whether all was looked at; else so much is stuck at least.
+    """
+
+    by_tenant: Mapping[TenantId, int]
+    is_whole: bool
+
+
 class StuckService:
     """Finds what is stuck, of all tenants.
 
@@ -120,21 +135,36 @@ class StuckService:
             is_temporal_there = True
         except TemporalUnavailable:
             extra, is_complete, is_temporal_there = [], False, False
-        async with self._database.reading(EVERY_TENANT) as unit_of_work:
-            found = await unit_of_work.stuck.page(
-                wanted,
-                order,
-                idle_seconds=STUCK_IDLE_SECONDS,
-                after=after,
-                limit=STUCK_EXAMINED_MAXIMUM + 1,
-            )
-        candidates = _merged(found, extra, order, after)
+        candidates = _merged(await self._recorded_page(wanted, order, after), extra, order, after)
         items, last = await self._stuck_of(
             candidates[:STUCK_EXAMINED_MAXIMUM], cause, limit, is_temporal_there=is_temporal_there
         )
         has_more = last < len(candidates)
         position = position_of(candidates[last - 1]) if has_more and last else None
         return StuckPage(items, position, is_complete)
+
+    async def count(self) -> StuckCount:
+        """Count what is stuck, of all tenants.
+
+        Raises
+        ------
+        DatabaseUnavailable, TemporalUnavailable
+            No answer, also about one candidate alone: nobody knows how much it is.
+
+        Notes
+        -----
+        Looks at the ``STUCK_EXAMINED_MAXIMUM`` oldest candidates at most.
+        """
+        anything = StuckFilter()
+        extra, is_complete = await self._seen_in_temporal(anything)
+        found = await self._recorded_page(anything, StuckOrder.AGE, None)
+        candidates = _merged(found, extra, StuckOrder.AGE, None)
+        counts: Counter[TenantId] = Counter()
+        for begin in range(0, min(len(candidates), STUCK_EXAMINED_MAXIMUM), STUCK_LOOKS_AT_ONCE):
+            part = candidates[begin : begin + STUCK_LOOKS_AT_ONCE]
+            judged = await asyncio.gather(*map(self._looked_at, part))
+            counts.update(each.candidate.tenant_id for each in judged if each.cause is not None)
+        return StuckCount(counts, is_complete and len(candidates) <= STUCK_EXAMINED_MAXIMUM)
 
     async def find(self, item_id: UUID, kind: StuckKind | None = None) -> Judgement:
         """Judge a transfer, a batch, or a standing order's run, of any tenant, stuck or not.
@@ -161,7 +191,23 @@ class StuckService:
         )
         if candidate is None:
             raise TransferNotFound(str(item_id))
+        return await self._looked_at(candidate)
+
+    async def _looked_at(self, candidate: Candidate) -> Judgement:
         return judge(candidate, await self._lookout.look(candidate.workflow_id), datetime.now(UTC))
+
+    async def _recorded_page(
+        self, wanted: StuckFilter, order: StuckOrder, after: StuckPosition | None
+    ) -> list[Candidate]:
+        """Find what the database shows, and one more than is looked at where there is more."""
+        async with self._database.reading(EVERY_TENANT) as unit_of_work:
+            return await unit_of_work.stuck.page(
+                wanted,
+                order,
+                idle_seconds=STUCK_IDLE_SECONDS,
+                after=after,
+                limit=STUCK_EXAMINED_MAXIMUM + 1,
+            )
 
     async def _recorded(self, item_id: UUID, wanted: StuckKind | None) -> Candidate | None:
         async with self._database.reading(EVERY_TENANT) as unit_of_work:

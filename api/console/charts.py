@@ -1,12 +1,15 @@
 """Charts, drawn here: coordinates for the templates to put into SVG."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from itertools import groupby
+from typing import Final, TypeAlias
 
 from domain.ledger import LedgerEntry
 from persistence.overview import Activity
+from persistence.samples import Sampled
+from services.overview import SampledStep
 
 WIDTH: Final = 600
 HEIGHT: Final = 100
@@ -14,6 +17,30 @@ HEIGHT: Final = 100
 
 BAR_SHARE: Final = 0.8
 """How much of its step a bar fills."""
+
+PART_HEIGHT_MINIMUM: Final = 2.0
+"""What is not nothing can be seen, however little it is beside the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a bar shows: a part, and another one on top of it.
+
+    Parameters
+    ----------
+    words
+        What both say.
+    """
+
+    lower: int
+    upper: int
+    words: str
+
+
+Unknown: TypeAlias = str
+"""Why there is nothing to read, in words."""
+
+NOT_SAMPLED: Final[Unknown] = "no sample was taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +61,20 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Steps beside each other of which nothing is known."""
+
+    x: float
+    width: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class BarChart:
     """Bars over time."""
 
     bars: Sequence[Bar]
+    gaps: Sequence[Gap]
     highest: int
     first_at: datetime
     last_at: datetime
@@ -77,24 +114,92 @@ class BalanceChart:
 
 def activity_chart(steps: Sequence[Activity]) -> BarChart | None:
     """Draw how many transfers were started in each step, the failed on top."""
-    known = [(step, step.starts_at) for step in steps if step.starts_at is not None]
-    if not known:
+    return bar_chart(
+        [
+            (
+                step.starts_at,
+                Reading(
+                    step.started - step.failed,
+                    step.failed,
+                    f"{step.started:,} started, {step.failed:,} failed",
+                ),
+            )
+            for step in steps
+            if step.starts_at is not None
+        ]
+    )
+
+
+def sampled_chart(
+    steps: Sequence[SampledStep], read: Callable[[Sampled], Reading | Unknown]
+) -> BarChart | None:
+    """Draw what was sampled in each step; ``None`` where nothing was in any."""
+    if not any(step.sampled for step in steps):
         return None
-    highest = max(step.started for step, _ in known)
-    width = WIDTH / len(known)
-    scale = HEIGHT / highest if highest else 0
+    return bar_chart(
+        [
+            (step.starts_at, NOT_SAMPLED if step.sampled is None else read(step.sampled))
+            for step in steps
+        ]
+    )
+
+
+def bar_chart(steps: Sequence[tuple[datetime, Reading | Unknown]]) -> BarChart | None:
+    """Draw a bar for each step, and a gap where nothing is known; ``None`` without any step."""
+    if not steps:
+        return None
+    width = WIDTH / len(steps)
+    read = [
+        (number, starts_at, reading)
+        for number, (starts_at, reading) in enumerate(steps)
+        if isinstance(reading, Reading)
+    ]
+    highest = max((reading.lower + reading.upper for _, _, reading in read), default=0)
     bars = [
         Bar(
             x=round(number * width + width * (1 - BAR_SHARE) / 2, 2),
             width=round(width * BAR_SHARE, 2),
-            lower_height=round((step.started - step.failed) * scale, 2),
-            upper_height=round(step.failed * scale, 2),
-            words=f"{starts_at:%H:%M:%S} UTC: {step.started:,} started, {step.failed:,} failed",
+            lower_height=lower,
+            upper_height=upper,
+            words=f"{_when(starts_at)}: {reading.words}",
         )
-        for number, (step, starts_at) in enumerate(known)
-        if step.started
+        for number, starts_at, reading in read
+        for lower, upper in [_heights(reading, highest)]
+        if lower + upper
     ]
-    return BarChart(bars, highest, known[0][1], known[-1][1])
+    return BarChart(bars, _gaps(steps, width), highest, steps[0][0], steps[-1][0])
+
+
+def _heights(reading: Reading, highest: int) -> tuple[float, float]:
+    """Give the heights of a bar's parts, which together fit in."""
+    upper = _height(reading.upper, highest)
+    if reading.lower:
+        upper = min(upper, HEIGHT - PART_HEIGHT_MINIMUM)
+    return min(_height(reading.lower, highest), HEIGHT - upper), upper
+
+
+def _height(value: int, highest: int) -> float:
+    # Divided as integers: amounts can be larger than what a float holds.
+    return max(PART_HEIGHT_MINIMUM, value * HEIGHT * 100 // highest / 100) if value else 0.0
+
+
+def _gaps(steps: Sequence[tuple[datetime, Reading | Unknown]], width: float) -> list[Gap]:
+    """Put steps beside each other together that are not known for the same reason."""
+    gaps: list[Gap] = []
+    for reason, run in groupby(
+        enumerate(steps), lambda each: each[1][1] if isinstance(each[1][1], str) else None
+    ):
+        if reason is not None:
+            (first, (begins_at, _)), *others = list(run)
+            last_at = others[-1][1][0] if others else begins_at
+            until = f" to {_when(last_at)}" if others else ""
+            words = f"{_when(begins_at)}{until}: {reason}"
+            gaps.append(Gap(round(first * width, 2), round((1 + len(others)) * width, 2), words))
+    return gaps
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%a %H:%M:%S} UTC"
 
 
 def latency_chart(steps: Sequence[Activity]) -> LatencyChart | None:

@@ -5,7 +5,24 @@ Triggers stand in the migrations alone; everything else is declared here too, so
 ``persistence.violations`` turns it into a domain error.
 """
 
-from persistence.tables import accounts, batches, ledger, standing_orders, tenants, transfers
+from persistence.tables import (
+    accounts,
+    batches,
+    ledger,
+    samples,
+    standing_orders,
+    tenants,
+    transfers,
+)
 from persistence.tables.columns import metadata
 
-__all__ = ["accounts", "batches", "ledger", "metadata", "standing_orders", "tenants", "transfers"]
+__all__ = [
+    "accounts",
+    "batches",
+    "ledger",
+    "metadata",
+    "samples",
+    "standing_orders",
+    "tenants",
+    "transfers",
+]

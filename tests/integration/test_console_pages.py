@@ -8,11 +8,15 @@ from urllib.parse import urlencode
 import pytest
 
 from domain.access import Scope
+from persistence.samples import ProofSample, StuckSample
+from runtime.composition import Services
 from tests.support.api import Client, Json
 from tests.support.batches import row, run_batch
 from tests.support.console import ConsoleClient, console_of
+from tests.support.samples import sample, slot_ago
 from tests.support.standing_orders import make_order
 from tests.support.tenants import TenantMaker
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,39 @@ async def test_the_overview_counts_what_happened(scene: Scene) -> None:
     assert "In flight 1 " in page
     assert "EUR 1 50.00 EUR" in page
     assert "insufficient_funds 1 " in page
+
+
+async def test_the_overview_shows_over_time_what_was_sampled(
+    scene: Scene, services: Services, make_tenant: TenantMaker
+) -> None:
+    sides = {"source": scene.source["id"], "destination": scene.destination["id"]}
+    await scene.tenant.hold(**sides, amount=5_000)
+    other = await make_tenant()
+    stuck = StuckSample({scene.tenant.tenant_id: 2, other.tenant_id: 1}, is_whole=False)
+    assert await sample(services, slot_ago(minutes=40), stuck, ProofSample(1, age_seconds=200))
+    page = await scene.console.page("/overview")
+    for words in (
+        "At most 1 in flight, now 1",
+        "at least 3 stuck, 2 of this tenant",
+        "At most 50.00 EUR held",
+        "1 violation, last proved 3 min before",
+        "no sample was taken",
+    ):
+        assert words in page
+    reader = await make_tenant(scene.tenant.record.tenant_name, scopes=[Scope.TRANSFERS_READ])
+    async with console_of(reader) as console:
+        page = await console.page("/overview")
+    assert "At most 1 in flight" in page
+    assert "stuck" not in page.lower()
+    assert "violation" not in page
+
+
+async def test_a_worker_takes_samples_by_itself(scene: Scene) -> None:
+    async def is_sampled() -> bool:
+        page = await scene.console.page("/overview?period=15m")
+        return "No samples in this period." not in page
+
+    await until(is_sampled)
 
 
 async def test_a_transfers_page_tells_all_of_it(scene: Scene) -> None:

@@ -10,11 +10,13 @@ from temporalio.client import Client as TemporalClient
 from activities.contracts import BatchProgress
 from activities.reconciliation import ReconciliationActivities
 from domain.batches import TransferBatch
+from domain.errors import DatabaseUnavailable
 from domain.states import TransferStage
 from domain.transfers import CaptureMode, Transfer
 from runtime.composition import Services
 from services.verification import VerificationService
 from services.workflow_census import DESCRIBED_MAXIMUM
+from tests.support.samples import no_sample
 from tests.support.waiting import until
 from tests.support.wallets import make_wallets
 from tests.support.workers import RunningWorker, WorkerFactory
@@ -58,6 +60,10 @@ class NoBatches:
 
     async def told(self, batch: TransferBatch) -> BatchProgress | None:
         raise AssertionError(batch)
+
+
+async def database_away() -> bool:
+    raise DatabaseUnavailable
 
 
 async def no_transfer(workflow_id: str) -> None:
@@ -118,6 +124,7 @@ async def test_of_many_holds_only_those_without_an_open_workflow_are_asked_for_o
         open_workflow_ids=asked.open_workflow_ids,
         batch_workflows=NoBatches(),
         carry_on=no_transfer,
+        take_sample=no_sample,
     )
 
     report = await reconciliation.resolve_abandoned_transfers()
@@ -162,6 +169,7 @@ async def test_a_run_that_takes_too_long_says_that_it_did_not_get_through(
         open_workflow_ids=none_open,
         batch_workflows=NoBatches(),
         carry_on=no_transfer,
+        take_sample=database_away,
     )
     report = await reconciliation.resolve_abandoned_transfers()
     assert (report.examined, report.is_complete) == (0, False)

@@ -26,6 +26,7 @@ from services.batch_posting import BatchPostingService
 from services.verification import VerificationService
 from tests.support.postgres import PostgresServer
 from tests.support.restored import Restorable
+from tests.support.samples import no_sample
 from tests.support.staged import new_keys, stage_batch
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets
@@ -86,6 +87,7 @@ class Ground:
             open_workflow_ids=gateway.open_workflow_ids,
             batch_workflows=self.batches,
             carry_on=gateway.carry_on,
+            take_sample=no_sample,
         )
         return (await reconciliation.resolve_abandoned_transfers()).resolved
 

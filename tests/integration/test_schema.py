@@ -276,6 +276,17 @@ WRONG_ROWS: dict[str, tuple[str, Row]] = {
     "ledger_seal_segments_records": ("ledger_seal_segments", {"last_sequence": 2}),
     "ledger_seal_segments_digest_length": ("ledger_seal_segments", {"digest": b"short"}),
     "ledger_proofs_pkey": ("ledger_proofs", {"name": "accounts"}),
+    "service_samples_pkey": ("service_samples", {"slot_at": NOW}),
+    "service_samples_stuck_known": ("service_samples", {"is_stuck_whole": None}),
+    "service_samples_not_negative": ("service_samples", {"violations": -1}),
+    "tenant_samples_pkey": ("tenant_samples", {"slot_at": NOW}),
+    "tenant_samples_tenant": ("tenant_samples", {"tenant_id": NOBODY}),
+    "tenant_samples_slot": ("tenant_samples", {"slot_at": "2026-01-01T00:02:00Z"}),
+    "tenant_samples_not_negative": ("tenant_samples", {"in_flight": -1}),
+    "held_samples_pkey": ("held_samples", {"slot_at": NOW}),
+    "held_samples_tenant": ("held_samples", {"tenant_id": NOBODY}),
+    "held_samples_slot": ("held_samples", {"slot_at": "2026-01-01T00:02:00Z"}),
+    "held_samples_not_negative": ("held_samples", {"held_minor": -1}),
     "ledger_violations_pkey": ("ledger_violations", {"subject": "account a"}),
 }
 FURTHER_WRONG_ROWS: list[tuple[str, str, Row]] = [

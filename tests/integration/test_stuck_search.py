@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from temporalio.client import Client as TemporalClient
 
+from domain.errors import TemporalUnavailable
 from domain.stuck import StuckCause, StuckKind
 from domain.transfers import Failure, Transfer
 from persistence.stuck import StuckFilter, StuckOrder, StuckPosition
@@ -12,6 +14,8 @@ from runtime.composition import Services
 from runtime.embedded_temporal import EmbeddedTemporal
 from runtime.stack_files import throwaway_data_dir
 from runtime.temporal import connect
+from services.overview import OverviewPeriod, OverviewService
+from services.samples import SampleService
 from services.stuck import StuckService
 from tests.support.order_workers import order_ground
 from tests.support.waiting import until
@@ -118,6 +122,13 @@ async def test_with_temporal_away_the_database_tells_what_it_knows(
         ]
 
     await until(is_found, timeout_seconds=60)
+    with pytest.raises(TemporalUnavailable):
+        await stuck.count()
+    assert await SampleService(own_services.database, stuck, own_services.proofs).take()
+    overview = OverviewService(own_services.database)
+    last = (await overview.read(wallets.tenant_id, OverviewPeriod.HOUR)).sampled[-1].sampled
+    assert last is not None
+    assert (last.in_flight, last.stuck, last.own_stuck) == (1, None, None)
 
 
 async def passing_client(folder: Path) -> TemporalClient:

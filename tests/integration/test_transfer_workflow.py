@@ -13,6 +13,7 @@ from activities.reconciliation import ReconciliationActivities
 from domain.states import ProcessState, TransferStage
 from domain.transfers import Transfer
 from runtime.composition import Services
+from tests.support.samples import no_sample
 from tests.support.waiting import until
 from tests.support.wallets import Wallets, make_wallets, reference
 from tests.support.workers import InjectedSteps, RunningWorker, WorkerFactory
@@ -315,6 +316,7 @@ async def test_the_reconciliation_ends_a_terminated_transfer_that_nobody_asks_fo
         open_workflow_ids=running.gateway.open_workflow_ids,
         batch_workflows=BatchGateway(temporal_client, task_queue=running.task_queue),
         carry_on=running.gateway.carry_on,
+        take_sample=no_sample,
     )
 
     report = await reconciliation.resolve_abandoned_transfers()

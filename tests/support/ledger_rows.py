@@ -284,6 +284,27 @@ def _violation(subject: str) -> Row:
     }
 
 
+NEXT_SLOT = "2026-01-01T00:00:30Z"
+
+
+def _service_sample(slot_at: str) -> Row:
+    return {
+        "slot_at": slot_at,
+        "stuck": 1,
+        "is_stuck_whole": True,
+        "violations": 0,
+        "proof_age_seconds": None,
+    }
+
+
+def _tenant_sample(slot_at: str) -> Row:
+    return {"slot_at": slot_at, "tenant_id": TENANT, "in_flight": 2, "stuck": 1}
+
+
+def _held_sample(slot_at: str) -> Row:
+    return {"slot_at": slot_at, "tenant_id": TENANT, "currency": "EUR", "held_minor": 40}
+
+
 SETTLEMENTS_DEBIT = {"direction": "DEBIT", "balance_after_minor": -100}
 
 # A deposit of 100 to Alice that is done, and 40 held for Bob.
@@ -383,6 +404,10 @@ LEDGER: list[tuple[str, Row]] = [
     ("ledger_proofs", _proof("accounts")),
     ("ledger_violations", _violation("account a")),
     ("console_sessions", _session(1)),
+    ("service_samples", _service_sample(NOW)),
+    ("service_samples", _service_sample(NEXT_SLOT)),
+    ("tenant_samples", _tenant_sample(NOW)),
+    ("held_samples", _held_sample(NOW)),
 ]
 ENTRIES: list[Row] = [
     entry(ALICES_ENTRY, ALICE, 1),
@@ -423,6 +448,9 @@ RIGHT_ROWS: Mapping[str, Row] = {
     "ledger_proofs": _proof("entries"),
     "ledger_violations": _violation("account b"),
     "console_sessions": _session(2),
+    "service_samples": _service_sample("2026-01-01T00:01:00Z"),
+    "tenant_samples": _tenant_sample(NEXT_SLOT),
+    "held_samples": _held_sample(NEXT_SLOT),
 }
 
 

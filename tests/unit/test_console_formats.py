@@ -1,12 +1,22 @@
 """How the console writes and draws."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from api.console.charts import HEIGHT, WIDTH, activity_chart, balance_chart, latency_chart
+from api.console import readings
+from api.console.charts import (
+    HEIGHT,
+    PART_HEIGHT_MINIMUM,
+    WIDTH,
+    activity_chart,
+    balance_chart,
+    latency_chart,
+    sampled_chart,
+)
 from api.console.details import detail
 from api.console.formats import ago, decimal, duration, local_moment, percent, schedule
 from api.console.pages import own_path
@@ -18,7 +28,9 @@ from domain.standing_orders import CronSchedule
 from domain.states import Step, TransferStage
 from domain.transfers import TransferEvent
 from persistence.overview import Activity
+from persistence.samples import Sampled
 from services.identifiers import new_uuid
+from services.overview import SampledStep
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 NOBODY = UUID(int=0)
@@ -105,6 +117,80 @@ def test_bars_stay_inside_their_chart() -> None:
     assert [bar.lower_height + bar.upper_height for bar in chart.bars] == [HEIGHT, HEIGHT / 2]
     assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH for bar in chart.bars)
     assert "10 started, 4 failed" in chart.bars[0].words
+    for failed in (1, 99_999):
+        few = activity_chart([step(0, 100_000, failed=failed)])
+        assert few is not None
+        (bar,) = few.bars
+        assert min(bar.lower_height, bar.upper_height) == PART_HEIGHT_MINIMUM
+        assert bar.lower_height + bar.upper_height == HEIGHT
+
+
+def sampled(minutes: int, known: Sampled | None) -> SampledStep:
+    return SampledStep(START + timedelta(minutes=minutes), known)
+
+
+def a_sample(**changes: Any) -> Sampled:
+    calm = Sampled(
+        in_flight=0,
+        stuck=0,
+        own_stuck=0,
+        is_stuck_whole=True,
+        violations=0,
+        proof_age_seconds=90,
+    )
+    return replace(calm, **changes)
+
+
+def test_what_was_not_sampled_is_a_gap_and_nothing_is_none() -> None:
+    steps = [
+        sampled(0, None),
+        sampled(1, None),
+        sampled(2, a_sample()),
+        sampled(3, a_sample(in_flight=3)),
+    ]
+    chart = sampled_chart(steps, readings.in_flight)
+    assert chart is not None
+    (gap,) = chart.gaps
+    assert (gap.x, gap.width) == (0, WIDTH / 2)
+    assert gap.words == "Sat 12:00:00 UTC to Sat 12:01:00 UTC: no sample was taken"
+    (bar,) = chart.bars
+    assert bar.words == "Sat 12:03:00 UTC: at most 3 in flight"
+    assert sampled_chart([sampled(0, None)], readings.in_flight) is None
+
+
+def test_what_was_not_known_of_a_sample_is_a_gap_and_what_is_cut_says_so() -> None:
+    unknown = a_sample(stuck=None, own_stuck=None, is_stuck_whole=None)
+    cut = a_sample(stuck=500, own_stuck=100, is_stuck_whole=False)
+    chart = sampled_chart([sampled(0, unknown), sampled(1, cut)], readings.stuck)
+    assert chart is not None
+    assert [gap.words for gap in chart.gaps] == [
+        "Sat 12:00:00 UTC: Temporal did not tell what was stuck"
+    ]
+    (bar,) = chart.bars
+    assert (bar.lower_height, bar.upper_height) == (20, 80)
+    assert bar.words == "Sat 12:01:00 UTC: at least 500 stuck, 100 of this tenant"
+
+
+def test_a_violation_is_seen_before_all_is_proved_and_however_little_time_has_passed() -> None:
+    steps = [
+        sampled(0, a_sample(proof_age_seconds=None)),
+        sampled(1, a_sample(proof_age_seconds=None, violations=1)),
+        sampled(2, a_sample(proof_age_seconds=36_000)),
+    ]
+    chart = sampled_chart(steps, readings.proved)
+    assert chart is not None
+    assert [gap.words for gap in chart.gaps] == ["Sat 12:00:00 UTC: not all proved yet"]
+    violated, clean = chart.bars
+    assert violated.words == "Sat 12:01:00 UTC: 1 violation, not all proved yet"
+    assert (violated.lower_height, violated.upper_height) == (0, PART_HEIGHT_MINIMUM)
+    assert (clean.lower_height, clean.upper_height) == (HEIGHT, 0)
+
+
+def test_money_that_was_held_is_drawn_exactly_however_large() -> None:
+    steps = [sampled(0, a_sample(held_minor={"EUR": 10**37})), sampled(1, a_sample())]
+    chart = sampled_chart(steps, readings.held_of("EUR"))
+    assert chart is not None
+    assert (chart.highest, [bar.lower_height for bar in chart.bars]) == (10**37, [HEIGHT])
 
 
 def test_a_line_breaks_where_nothing_was_measured() -> None:
