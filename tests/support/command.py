@@ -1,12 +1,20 @@
-"""The ``transfers`` command as a process, the way a person runs it."""
+"""The ``transfers`` command as a process, the way a person runs it.
+
+It is forked from a process that has loaded it, for an interpreter of its own takes a second of a
+core each time; tests of the readme, the demo and the runbook start those.
+"""
 
 import asyncio
 import json
 import os
-import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
+
+from tests.support.forked import start_command
 
 COMMAND_SECONDS = 60
 OWN_VARIABLES = (
@@ -52,20 +60,17 @@ class Command:
         self._environment = environment_with(variables)
 
     async def __call__(self, *arguments: object) -> Ending:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", *map(str, arguments)),
-            env=self._environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                output, messages = await process.communicate()
-        finally:
-            if process.returncode is None:
+        with tempfile.TemporaryDirectory() as folder:
+            output, messages = Path(folder, "output"), Path(folder, "messages")
+            process = start_command(
+                [str(argument) for argument in arguments], self._environment, output, messages
+            )
+            try:
+                ending = await asyncio.to_thread(_ending_of, process, output, messages)
+            finally:
                 process.kill()
-                await process.wait()
-        ending = Ending(process.returncode or 0, output.decode(), messages.decode())
+                process.join()
+                process.close()
         assert "Traceback" not in ending.messages, ending.messages
         return ending
 
@@ -81,3 +86,9 @@ class Command:
         assert ending.code == 1, ending.messages + ending.output
         assert "Error: " in ending.messages
         return ending.messages
+
+
+def _ending_of(process: ForkServerProcess, output: Path, messages: Path) -> Ending:
+    process.join(COMMAND_SECONDS)
+    assert process.exitcode is not None, f"not within {COMMAND_SECONDS} s"
+    return Ending(process.exitcode, output.read_text(), messages.read_text())
