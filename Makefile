@@ -6,6 +6,10 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
+# Some containers set it; each of the many processes of a stack, and of the tests, would compile
+# all of the project's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
