@@ -18,6 +18,7 @@ from domain.limits import (
     STATEMENT_PREPARING_SECONDS_MAXIMUM,
     WAIT_SECONDS_MAXIMUM,
 )
+from runtime.trust import trust_for
 
 Document: TypeAlias = dict[str, Any]
 """A decoded JSON object."""
@@ -326,6 +327,7 @@ async def open_api_client(
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         # What runs on this machine is not behind a proxy that the surroundings may name.
         trust_env=urlsplit(place.url).hostname not in _LOOPBACK,
+        verify=trust_for(place.url),
     ) as http:
         yield ApiClient(http, retries=retries, on_retry=on_retry)
 

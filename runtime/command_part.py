@@ -10,6 +10,7 @@ import httpx
 from runtime.child_process import Launch
 from runtime.part import Part
 from runtime.ports import require_port
+from runtime.trust import trust_for
 
 # A command that answers no requests counts as ready once it has lived this long.
 SETTLE_SECONDS = 1.0
@@ -76,7 +77,8 @@ class CommandPart(Part):
             return None if lived_seconds >= SETTLE_SECONDS else "just started"
         try:
             # Not through a proxy that the surroundings may name.
-            async with httpx.AsyncClient(trust_env=False) as client:
+            trusted = trust_for(self._ready_url)
+            async with httpx.AsyncClient(trust_env=False, verify=trusted) as client:
                 response = await client.get(self._ready_url)
         except httpx.TransportError as error:
             return f"{self._ready_url}: {error}"

@@ -25,6 +25,7 @@ from runtime.part import Part, say_nothing
 from runtime.part_supervisor import PartSupervisor, RestartPolicy
 from runtime.ports import LOOPBACK, free_port
 from runtime.stack_files import throwaway_data_dir
+from runtime.trust import trust_for
 from runtime.verification import VerificationReport, verify
 from tests.chaos.links import Link
 from tests.chaos.logs import is_unexpected
@@ -218,7 +219,8 @@ class Site:
     async def status(self, path: str, api: str = "api-1") -> int:
         """Ask an API for its own state; 0 where nobody answers."""
         base_url = f"http://{LOOPBACK}:{self._api_ports[api]}"
-        async with httpx.AsyncClient(base_url=base_url, trust_env=False) as http:
+        trusted = trust_for(base_url)
+        async with httpx.AsyncClient(base_url=base_url, trust_env=False, verify=trusted) as http:
             try:
                 return (await http.get(path)).status_code
             except httpx.TransportError:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from domain.access import ApiKey
+from runtime.trust import trust_for
 
 TIMEOUT_SECONDS = 40.0
 Json = dict[str, Any]
@@ -37,6 +38,7 @@ class Client:
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
+            verify=trust_for(api_url),
             limits=httpx.Limits(max_connections=50, max_keepalive_connections=50),
         )
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from runtime.trust import trust_for
 from tests.support.api import TIMEOUT_SECONDS, Client
 
 _TOKEN: Final = re.compile(r'name="csrf_token" value="([0-9a-f]{64})"')
@@ -17,7 +18,10 @@ class ConsoleClient:
 
     def __init__(self, api_url: str) -> None:
         self.http = httpx.AsyncClient(
-            base_url=f"{api_url}/console", timeout=TIMEOUT_SECONDS, trust_env=False
+            base_url=f"{api_url}/console",
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+            verify=trust_for(api_url),
         )
 
     async def __aenter__(self) -> Self:
