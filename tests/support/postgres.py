@@ -59,6 +59,8 @@ class PostgresServer:
     owner_url: str = field(repr=False)
     how: str
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _templates: list[str] = field(default_factory=list, repr=False)
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     @asynccontextmanager
     async def database(
@@ -72,19 +74,40 @@ class PostgresServer:
             The URL of the database that it is to be like, as it is now; nobody may be connected to
             that meanwhile. What is done there later is not in the copy: it is as one restored.
         """
-        name = f"test_{secrets.token_hex(6)}"
-        owner = urlsplit(self.owner_url).username or "postgres"
-        create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
-        template = "template1" if copy_of is None else urlsplit(copy_of).path.removeprefix("/")
-        await self._run(create.format(*map(sql.Identifier, (name, owner, template))))
-        url = with_database(self.owner_url, name)
+        is_new = migrated and copy_of is None
+        url = await self._create(await self._template() if is_new else copy_of)
         try:
-            if migrated and copy_of is None:
+            if is_new:
+                # What a copy has not: the rights on the database itself.
                 await asyncio.to_thread(migrate, url)
             yield url
         finally:
-            drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
-            await self._run(drop.format(sql.Identifier(name)))
+            await self._drop(url)
+
+    async def close(self) -> None:
+        """Leave nothing behind that is no test's own."""
+        while self._templates:
+            await self._drop(self._templates.pop())
+
+    async def _template(self) -> str:
+        """Give a migrated database to copy: the migrations take longer than a copy."""
+        async with self._making:
+            if not self._templates:
+                self._templates.append(await self._create(None))
+                await asyncio.to_thread(migrate, self._templates[0])
+        return self._templates[0]
+
+    async def _create(self, copy_of: str | None) -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        owner = urlsplit(self.owner_url).username or "postgres"
+        template = "template1" if copy_of is None else urlsplit(copy_of).path.removeprefix("/")
+        create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
+        await self._run(create.format(*map(sql.Identifier, (name, owner, template))))
+        return with_database(self.owner_url, name)
+
+    async def _drop(self, database_url: str) -> None:
+        name = urlsplit(database_url).path.removeprefix("/")
+        await self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def as_admin(self, database_url: str) -> str:
         """Give the URL of one of its databases for the administrator."""
@@ -115,6 +138,13 @@ class PostgresServer:
 @asynccontextmanager
 async def postgres_server(report: Callable[[str], None]) -> AsyncIterator[PostgresServer]:
     """Give the server that the surroundings name, one in a container, or an embedded one."""
+    async with _some_server(report) as server:
+        yield server
+        await server.close()
+
+
+@asynccontextmanager
+async def _some_server(report: Callable[[str], None]) -> AsyncIterator[PostgresServer]:
     given = os.environ.get("DATABASE_URL")
     if given:
         # The product also takes a URL that names its driver; psycopg itself does not.
