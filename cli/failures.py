@@ -31,7 +31,7 @@ def clear_startup_failures(temporal_address: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Loads SQLAlchemy and Alembic, which commands that call the API do without.
+        # Loads SQLAlchemy and Temporal's SDK, which commands that call the API do without.
         from runtime.startup import startup_problem  # noqa: PLC0415
 
         problem = startup_problem(error, temporal_address=temporal_address)

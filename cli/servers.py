@@ -13,6 +13,7 @@ from cli.failures import CommandFailed, clear_startup_failures
 from cli.options import DataDir
 from cli.surroundings import migration_url, settings_from_environment
 from domain.limits import API_WORKERS_MAXIMUM
+from runtime.loading import loading
 from runtime.logs import configure_logs
 from runtime.settings import DEFAULT_DATA_DIR
 
@@ -46,11 +47,12 @@ def api(
     SIGTERM or Ctrl-C lets requests in flight finish; a second one ends at once. With several
     processes, SIGHUP replaces them one by one, without a gap.
     """
-    from runtime.api_child import ApiProcessFailed  # noqa: PLC0415
-    from runtime.api_supervisor import serve_with_processes  # noqa: PLC0415
-    from runtime.connections import TooFewConnections, require_connections  # noqa: PLC0415
-    from runtime.listeners import PlaceTaken  # noqa: PLC0415
-    from runtime.server import serve  # noqa: PLC0415
+    with loading():
+        from runtime.api_child import ApiProcessFailed  # noqa: PLC0415
+        from runtime.api_supervisor import serve_with_processes  # noqa: PLC0415
+        from runtime.connections import TooFewConnections, require_connections  # noqa: PLC0415
+        from runtime.listeners import PlaceTaken  # noqa: PLC0415
+        from runtime.server import serve  # noqa: PLC0415
 
     settings = settings_from_environment()
     if workers is not None:
@@ -72,9 +74,10 @@ def worker() -> None:
 
     Settings come from the environment, as for the API; WORKER_METRICS_PORT besides.
     """
-    import uvloop  # noqa: PLC0415
+    with loading():
+        import uvloop  # noqa: PLC0415
 
-    from runtime.composition import work_until_stopped  # noqa: PLC0415
+        from runtime.composition import work_until_stopped  # noqa: PLC0415
 
     settings = settings_from_environment()
     configure_logs(settings.log_level)

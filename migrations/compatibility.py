@@ -5,9 +5,11 @@ that takes something away says so, and why it may, in ``contract = "..."``: code
 it is then refused.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic.script import ScriptDirectory
+if TYPE_CHECKING:
+    # Every process of the product reads this module, and only what migrates has loaded Alembic.
+    from alembic.script import ScriptDirectory
 
 FIRST: Final = "0007"
 """Code from here on asks the schema whether it is served; all that is older knows one only."""
@@ -16,7 +18,7 @@ CONTRACT: Final = "contract"
 MARK: Final = "serves code from revision "
 
 
-def serves_from(scripts: ScriptDirectory, revision: str) -> str:
+def serves_from(scripts: "ScriptDirectory", revision: str) -> str:
     """Tell the oldest revision whose code works on the schema of another one."""
     for script in scripts.iterate_revisions(revision, "base"):
         if script.revision == FIRST or contracts(scripts, script.revision):
@@ -24,7 +26,7 @@ def serves_from(scripts: ScriptDirectory, revision: str) -> str:
     return revision
 
 
-def contracts(scripts: ScriptDirectory, revision: str) -> str | None:
+def contracts(scripts: "ScriptDirectory", revision: str) -> str | None:
     """Give the reason why a migration takes something away; ``None`` where it only adds."""
     reason: str | None = getattr(scripts.get_revision(revision).module, CONTRACT, None)
     return reason

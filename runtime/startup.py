@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from alembic.util import CommandError
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from temporalio.service import RPCError
 
@@ -10,7 +9,7 @@ from domain.errors import DatabaseUnavailable, TemporalUnavailable
 from persistence.violations import domain_error_of
 from runtime.database_roles import RolesRefused
 from runtime.metrics import MetricsPlaceTaken
-from runtime.migrations import StaleSchemaError
+from runtime.migrations import MigrationRefused, StaleSchemaError
 from runtime.temporal_access import TemporalFileUnreadable
 
 URL_FORM: Final = "postgresql://user:password@host:port/database"
@@ -42,7 +41,7 @@ def _refusal(error: Exception) -> str | None:
         return f"The database's URL cannot be read; it has the form {URL_FORM}."
     if isinstance(error, RolesRefused):
         return f"The roles cannot be made: {error}."
-    if isinstance(error, MetricsPlaceTaken | StaleSchemaError | CommandError):
+    if isinstance(error, MetricsPlaceTaken | StaleSchemaError | MigrationRefused):
         return f"{error}."
     if isinstance(error, TemporalFileUnreadable):
         return str(error)

@@ -17,6 +17,7 @@ from migrations.compatibility import FIRST, contracts
 from persistence.database import driver_url
 from persistence.tables.schema import metadata
 from runtime.migrations import alembic_config, downgrade, migrate
+from runtime.migrations import revisions as known_revisions
 from tests.support.expansion import contractions, read_schema
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -62,8 +63,10 @@ def walk(database_url: str) -> None:
         The tables' declaration is not what the migrations make.
     AssertionError
         Something is left behind by a way down; or a migration takes something away from older
-        code, and does not say so with ``contract``.
+        code, and does not say so with ``contract``; or files' names do not tell the revisions.
     """
+    if revisions() != known_revisions():
+        raise AssertionError(f"{revisions()} stand in files of other names: {known_revisions()}")
     scripts = ScriptDirectory.from_config(alembic_config())
     for revision, before in zip(revisions(), [BASE, *revisions()], strict=False):
         schema = read_schema(database_url)
