@@ -229,6 +229,20 @@ def limit_of(candidate: Candidate) -> timedelta:
     return timedelta(seconds=_LIMIT_SECONDS.get(candidate.stage, 0))
 
 
+@dataclass(frozen=True, slots=True)
+class StuckCount:
+    """How much is stuck, of each tenant of which anything is.
+
+    Parameters
+    ----------
+    is_whole
+        Whether all was looked at; else so much is stuck at least.
+    """
+
+    by_tenant: Mapping[TenantId, int]
+    is_whole: bool
+
+
 def judge(candidate: Candidate, sight: WorkflowSight | None, now: datetime) -> Judgement:
     """Tell whether something is stuck, why, and what can be done."""
     cause, explanation = _cause(candidate, sight, now)

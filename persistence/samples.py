@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import TenantId
 from domain.limits import SAMPLE_SECONDS, SAMPLES_KEPT_SECONDS, SAMPLES_REMOVED_MAXIMUM
+from domain.stuck import StuckCount
 from persistence.tables.samples import service_samples
 
 _SLOT: Final = f"date_bin('{SAMPLE_SECONDS} s', statement_timestamp(), 'epoch')"
@@ -80,20 +81,6 @@ GROUP BY 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class StuckSample:
-    """How much was stuck of each tenant that had anything stuck.
-
-    Parameters
-    ----------
-    is_whole
-        Whether all was looked at; else it was so much at least.
-    """
-
-    by_tenant: Mapping[TenantId, int]
-    is_whole: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ProofSample:
     """What was known of the invariants.
 
@@ -144,7 +131,7 @@ class SampleRepository:
         return slot_at
 
     async def insert(
-        self, slot_at: datetime, stuck: StuckSample | None, proofs: ProofSample
+        self, slot_at: datetime, stuck: StuckCount | None, proofs: ProofSample
     ) -> bool:
         """Write the sample of a slot, with what is under way and held now, of all tenants.
 

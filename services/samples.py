@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from domain.errors import TemporalUnavailable
 from domain.limits import SAMPLE_STUCK_SECONDS_MAXIMUM
+from domain.stuck import StuckCount
 from persistence.database import Database
-from persistence.samples import ProofSample, StuckSample
+from persistence.samples import ProofSample
 from persistence.tenancy import EVERY_TENANT
 from services.ledger_proofs import LedgerProofService, LedgerStatus
 from services.stuck import StuckService
@@ -49,13 +50,12 @@ class SampleService:
             await unit_of_work.samples.remove_old()
         return is_taken
 
-    async def _count_stuck(self) -> StuckSample | None:
+    async def _count_stuck(self) -> StuckCount | None:
         try:
             async with asyncio.timeout(SAMPLE_STUCK_SECONDS_MAXIMUM):
-                found = await self._stuck.count()
+                return await self._stuck.count()
         except (TemporalUnavailable, TimeoutError):
             return None
-        return StuckSample(found.by_tenant, found.is_whole)
 
 
 def _sample_of(status: LedgerStatus) -> ProofSample:

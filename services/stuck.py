@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -17,7 +17,15 @@ from domain.limits import (
     STUCK_IDLE_SECONDS,
     STUCK_LOOKS_AT_ONCE,
 )
-from domain.stuck import Candidate, Judgement, StuckCause, StuckKind, WorkflowSight, judge
+from domain.stuck import (
+    Candidate,
+    Judgement,
+    StuckCause,
+    StuckCount,
+    StuckKind,
+    WorkflowSight,
+    judge,
+)
 from persistence.database import Database
 from persistence.stuck import StuckFilter, StuckOrder, StuckPosition
 from persistence.tenancy import EVERY_TENANT
@@ -74,20 +82,6 @@ class StuckPage:
     items: Sequence[Judgement]
     next_position: StuckPosition | None
     is_complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StuckCount:
-    """How much is stuck, of each tenant of which anything is.
-
-    Parameters
-    ----------
-    is_whole
-        Whether all was looked at; else so much is stuck at least.
-    """
-
-    by_tenant: Mapping[TenantId, int]
-    is_whole: bool
 
 
 class StuckService:

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from domain.access import Scope
-from persistence.samples import ProofSample, StuckSample
+from domain.stuck import StuckCount
+from persistence.samples import ProofSample
 from runtime.composition import Services
 from tests.support.api import Client, Json
 from tests.support.batches import row, run_batch
@@ -147,7 +148,7 @@ async def test_the_overview_shows_over_time_what_was_sampled(
     sides = {"source": scene.source["id"], "destination": scene.destination["id"]}
     await scene.tenant.hold(**sides, amount=5_000)
     other = await make_tenant()
-    stuck = StuckSample({scene.tenant.tenant_id: 2, other.tenant_id: 1}, is_whole=False)
+    stuck = StuckCount({scene.tenant.tenant_id: 2, other.tenant_id: 1}, is_whole=False)
     assert await sample(services, slot_ago(minutes=40), stuck, ProofSample(1, age_seconds=200))
     page = await scene.console.page("/overview")
     for words in (

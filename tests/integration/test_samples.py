@@ -7,7 +7,8 @@ from temporalio.client import Client as TemporalClient
 
 from domain.ids import TenantId
 from domain.limits import SAMPLE_SECONDS, SAMPLES_KEPT_SECONDS
-from persistence.samples import ProofSample, Sampled, StuckSample
+from domain.stuck import StuckCount
+from persistence.samples import ProofSample, Sampled
 from persistence.tenancy import EVERY_TENANT
 from runtime.composition import Services
 from services.overview import Overview, OverviewPeriod, OverviewService
@@ -82,7 +83,7 @@ async def test_a_step_shows_the_highest_of_its_samples_and_nothing_where_there_i
     late = early + timedelta(seconds=SAMPLE_SECONDS)
     later = early + timedelta(minutes=2)
     await reserve(wallets, 20)
-    await sample(own_services, early, StuckSample({tenant_id: 1}, is_whole=False))
+    await sample(own_services, early, StuckCount({tenant_id: 1}, is_whole=False))
     await reserve(wallets, 40)
     await sample(own_services, late, None, ProofSample(violations=2, age_seconds=AGE))
     await sample(own_services, later, None)

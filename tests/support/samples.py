@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from domain.limits import SAMPLE_SECONDS
-from persistence.samples import ProofSample, StuckSample
+from domain.stuck import StuckCount
+from persistence.samples import ProofSample
 from persistence.tenancy import EVERY_TENANT
 from runtime.composition import Services
 
@@ -20,7 +21,7 @@ def slot_ago(*, minutes: int) -> datetime:
 async def sample(
     services: Services,
     slot_at: datetime,
-    stuck: StuckSample | None = None,
+    stuck: StuckCount | None = None,
     proofs: ProofSample = NOTHING_PROVED,
 ) -> bool:
     """Take a sample for some slot; tell whether it had none."""
