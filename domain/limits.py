@@ -185,6 +185,10 @@ CONSOLE_SESSION_USE_SECONDS: Final = 60
 OVERVIEW_TRANSFERS_MAXIMUM: Final = 200_000
 """Transfers that one overview is made of, the newest: some tenths of a second of one core."""
 
+METADATA_MATCHES_MAXIMUM: Final = 1_000
+"""Transfers that a search takes from the index on metadata; of more, it fills its page sooner by
+going through the tenant's transfers from the newest on."""
+
 SAMPLE_SECONDS: Final = 30
 """Of how long one sample stands for what was in flight, stuck, held and proved."""
 

@@ -164,8 +164,10 @@ LOOK_UPS: Final = (
     "api_key_of(bytea)",
     "api_key_in_overlap_of(bytea)",
     "api_subject_of(text, text, text)",
+    "transfers_with_metadata(jsonb, integer)",
 )
-"""Functions that tell who calls, before the caller's tenant is known."""
+"""Functions that look behind the tenants' fence: for who calls, before his tenant is known, and for
+what stands in an index that the fence keeps from use."""
 
 VERSION_TABLE: Final = "alembic_version"
 
