@@ -42,7 +42,7 @@ ifdef PYTEST_ARGS
 else
 	# Side by side, each on servers of its own: most tests wait more than they work. In the order of
 	# the files: those of tests/chaos have the fewest tests, take longest, and must not come last.
-	$(BIN)/pytest --numprocesses $(or $(PROCESSES),3) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(or $(PROCESSES),4) --dist loadfile --no-loadscope-reorder
 endif
 
 fuzz: $(STAMP) ## Search TIMES (20) times as long for what breaks the API or the models
