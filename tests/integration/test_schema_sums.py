@@ -144,6 +144,22 @@ async def test_a_transfer_takes_what_it_may_and_nothing_after_that(
     assert refused.value.diag.constraint_name == "ledger_entries_within"
 
 
+@pytest.mark.parametrize("debit_comes", ["with its credit", "after its credit"])
+async def test_a_right_posting_hides_no_wrong_entry_beside_it(
+    ledger: AsyncConnection[Any], debit_comes: str
+) -> None:
+    debit, credit = posting(TRANSFER, (*OUT, HELD))
+    wrong = {**posting(NEW, (EMPTY, SETTLEMENT, 1))[1], "id": NEW}
+    beside = [debit, wrong]
+    if debit_comes == "after its credit":
+        await insert(ledger, "ledger_entries", credit)
+    else:
+        beside += [credit, {**wrong, "id": UUID(int=2), "sequence": 3, "balance_after_minor": -98}]
+    with pytest.raises(psycopg.errors.ForeignKeyViolation) as refused:
+        await insert(ledger, "ledger_entries", *beside)
+    assert refused.value.diag.constraint_name == "ledger_entries_transfer"
+
+
 def reversal(amount_minor: int) -> Row:
     return {
         **RIGHT_ROWS["transfers"],
