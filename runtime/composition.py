@@ -31,6 +31,7 @@ from persistence.database import Database
 from runtime.checkpoint_keys import read_checkpoint_key
 from runtime.dependencies import look_at
 from runtime.issuer import open_issuer
+from runtime.loading import settle_memory
 from runtime.metrics import count_outcome, count_rows, serve_metrics
 from runtime.migrations import require_current_schema, schema_problem
 from runtime.settings import Settings
@@ -319,6 +320,7 @@ async def work_until_stopped(settings: Settings) -> None:
         await set_up_temporal(client)
         gateway = TransferGateway(client, task_queue=TASK_QUEUE)
         async with _worker(settings, client, services, gateway):
+            settle_memory()
             structlog.get_logger("worker").info("worker_ready", task_queue=TASK_QUEUE)
             await stop.wait()
             structlog.get_logger("worker").info("worker_stopping")

@@ -1,7 +1,6 @@
 """One process of the API, from its start to its end."""
 
 import asyncio
-import gc
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from math import ceil
@@ -19,13 +18,12 @@ from runtime.cores import stay_on_core
 from runtime.http_protocol import BoundedProtocol
 from runtime.http_server import ApiServer, Place
 from runtime.listeners import bound_listeners, place_of
+from runtime.loading import settle_memory
 from runtime.settings import Settings
 from runtime.shared_memory import SharedMemory
 from runtime.stop_signals import stopping_on_signals
 
 KEEP_ALIVE_SECONDS: Final = 65
-COLLECTOR_THRESHOLDS: Final = (50_000, 20, 20)
-"""Objects, then younger collections, between two collections of a generation."""
 
 
 class ApiRun:
@@ -106,19 +104,6 @@ class ApiRun:
             self._server = ApiServer(config, self._listeners, self._place)
             await self._server.serve()
         structlog.get_logger("api").info("api_stopped")
-
-
-def settle_memory() -> None:
-    """Spare the garbage collector what a started process keeps, and let it look more rarely.
-
-    Notes
-    -----
-    A workflow leaves a few hundred objects in cycles. By default they are looked for so often that
-    it takes a twentieth of the process's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def serve(settings: Settings) -> None:
