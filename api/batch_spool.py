@@ -13,13 +13,14 @@ from pydantic import ValidationError
 
 from api.batch_reading import JsonRows, MalformedBody, csv_rows, ndjson_rows
 from api.batch_schemas import BatchOptions, BatchRowCreate
+from domain.batches import request_of
 from domain.errors import FieldProblem, ValidationFailed
 from domain.limits import (
     BATCH_ATOMIC_ROWS_MAXIMUM,
     BATCH_ERRORS_SHOWN_MAXIMUM,
     BATCH_ROWS_MAXIMUM,
 )
-from services.chunk_text import staged_row
+from services.staged_text import staged_row
 from services.transfer_sides import require_sides
 
 JSON: Final = "application/json"
@@ -154,7 +155,7 @@ class _Spool:
         place = f"transfers.{self._count}."
         try:
             taken = BatchRowCreate.model_validate(row).to_row(self._count)
-            require_sides(taken.to_request())
+            require_sides(request_of(taken))
         except ValidationError as error:
             self._wrong_fields(error, place)
             return

@@ -2,46 +2,30 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from domain.batches import BatchStage, RowStatus, TransferBatch
 from domain.errors import BatchCancelled, BatchNotFound, BatchRejected, DomainError
 from domain.ids import BatchId, TenantId
 from domain.limits import BATCH_ATOMIC_ROWS_MAXIMUM, BATCH_CHUNK_ROWS
-from domain.transfers import Failure
-from persistence.batch_statements import (
-    ENTRY_COLUMNS,
-    EVENT_COLUMNS,
-    TRANSFER_COLUMNS,
-    BatchStatements,
-    LockedBatch,
-    RowOutcome,
-)
+from domain.transfers import Failure, Transfer
+from persistence.batch_statements import BatchStatements, RecordedRow, RowOutcome
 from persistence.database import Database
 from services.bounds import TransferBounds
-from services.chunk_decision import (
-    ChunkDecision,
-    OutcomeCounts,
-    PreparedRow,
-    row_of_transfer,
-)
-from services.chunk_preparation import Directory, prepare_rows
-from services.chunk_text import BlockText, ChunkText
+from services.chunk_decision import ChunkDecision, OutcomeCounts, row_of_transfer
+from services.chunk_preparation import Directory, PreparedRow, RefusedRow, prepare_rows
 from services.idempotency import CREATE_TRANSFER
-
-BLOCK_ROWS: Final = 500
-"""Rows that are decided while those before them are written."""
 
 
 class _AtomicRefused(Exception):
     """Rows of an atomic batch would fail: the transaction must not commit."""
 
-    def __init__(self, batch: TransferBatch, outcomes: Sequence[RowOutcome]) -> None:
+    def __init__(self, batch: TransferBatch, culprits: Sequence[RowOutcome]) -> None:
         self.batch = batch
-        self.outcomes = outcomes
+        self.culprits = culprits
         super().__init__()
 
 
@@ -56,7 +40,7 @@ class _Chunk:
     """
 
     after: int
-    rows: Sequence[PreparedRow]
+    rows: Sequence[PreparedRow | RefusedRow]
 
     @property
     def last(self) -> int:
@@ -182,7 +166,7 @@ class BatchPostingService:
         """
         async with self._database.batching() as statements:
             locked = await self._lock(statements, tenant_id, batch_id)
-            return await self._cancel(statements, locked.batch, failure)
+            return await self._cancel(statements, locked, failure)
 
     async def _batch(self, tenant_id: TenantId, batch_id: BatchId) -> TransferBatch:
         async with self._database.reading(tenant_id) as unit_of_work:
@@ -198,15 +182,14 @@ class BatchPostingService:
             return _Chunk(after, ())
         async with self._database.batching() as statements:
             rows = await statements.read_rows(batch.id, after=after, limit=limit)
-            requests = [row.to_request() for row in rows]
-            references, currencies = directory.unknown(requests)
+            references, currencies = directory.unknown(rows)
             if references or currencies:
                 directory.add(
                     await statements.find_accounts(
                         batch.tenant_id, references, settlement_currencies=currencies
                     )
                 )
-        prepared = await asyncio.to_thread(prepare_rows, batch.tenant_id, requests, rows, directory)
+        prepared = await asyncio.to_thread(prepare_rows, rows, directory)
         return _Chunk(after, prepared)
 
     async def _post_chunk(
@@ -224,90 +207,79 @@ class BatchPostingService:
         self, batch: TransferBatch, chunk: _Chunk, lookahead: "_Lookahead", counts: OutcomeCounts
     ) -> TransferBatch:
         async with self._database.batching() as statements:
-            locked = await self._lock(statements, batch.tenant_id, batch.id)
-            now = locked.batch
+            now = await self._lock(statements, batch.tenant_id, batch.id)
             if now.is_final or now.position != chunk.after:
                 return now
             if now.cancel_requested_at is not None:
                 return await self._cancel(statements, now, Failure.of(BatchCancelled()))
             if not chunk.rows:
                 return await self._settle_waiting(statements, now)
-            return await self._write(statements, locked, chunk, lookahead, counts)
+            return await self._write(statements, now, chunk, lookahead, counts)
 
     async def _write(
         self,
         statements: BatchStatements,
-        locked: LockedBatch,
+        batch: TransferBatch,
         chunk: _Chunk,
         lookahead: "_Lookahead",
         counts: OutcomeCounts,
     ) -> TransferBatch:
-        batch = locked.batch
-        text = ChunkText(batch, locked.moment)
-        # An atomic batch is decided as a whole before anything of it is written.
-        size = len(chunk.rows) if batch.is_atomic else BLOCK_ROWS
-        decision, decided = await self._begin(statements, batch, chunk.rows, text, size)
-
-        if batch.is_atomic and not all(
-            outcome.status is RowStatus.SUCCEEDED for outcome in decision.outcomes
-        ):
-            raise _AtomicRefused(batch, decision.outcomes)
-        # While PostgreSQL writes one block, this process decides the next.
-        for start in range(size, len(chunk.rows), size):
-            decided, _ = await asyncio.gather(
-                _decide(decision, text, chunk.rows[start : start + size]),
-                _copy(statements, decided),
-            )
+        decision = await self._decide(statements, batch, chunk.rows)
+        if batch.is_atomic and (culprits := decision.unsuccessful()):
+            raise _AtomicRefused(batch, culprits)
         lookahead.begin(batch, chunk.last)
-        await _copy(statements, decided)
-        await statements.set_balances(decision.changed_balances())
-        await statements.bounds.use(batch.tenant_id, decision.bounds.counted_minor)
-        await statements.settle_rows(batch.id, decision.outcomes)
+        if decision.recorded:
+            await statements.record(batch, decision.recorded)
+            await statements.set_balances(decision.moved_balances())
+            await statements.bounds.use(batch.tenant_id, decision.bounds.counted_minor)
+        if decision.outcomes:
+            await statements.settle_rows(batch.id, decision.outcomes)
         counts.update(decision.counts)
-        return await _advance(statements, batch, chunk.last, decision.outcomes)
+        return await _advance(statements, batch, chunk.last, decision.outcomes, decision.recorded)
 
-    async def _begin(
+    async def _decide(
         self,
         statements: BatchStatements,
         batch: TransferBatch,
-        rows: Sequence[PreparedRow],
-        text: ChunkText,
-        size: int,
-    ) -> tuple[ChunkDecision, BlockText]:
-        """Lock what the rows move, take their keys, and decide the first block meanwhile.
+        rows: Sequence[PreparedRow | RefusedRow],
+    ) -> ChunkDecision:
+        """Lock what the rows move, take their keys, and decide what becomes of each.
 
         Notes
         -----
-        While PostgreSQL takes the keys, the block is decided as if all were free, as they are for
-        all but a repeat. Where one was taken, it is decided anew.
+        While PostgreSQL takes the keys, the rows are decided as if all were free, as they are for
+        all but a repeat. Where one was taken, they are decided anew.
         """
-        orders = [prepared.order for prepared in rows if prepared.order is not None]
-        sides = {order.source_account_id for order in orders} | {
-            order.destination_account_id for order in orders
-        }
+        prepared = [row for row in rows if isinstance(row, PreparedRow)]
+        sides = {row.source for row in prepared} | {row.destination for row in prepared}
         locked = await statements.lock_balances(batch.tenant_id, sides)
         rules = await statements.bounds.rules(batch.tenant_id)
-        usages = await statements.bounds.usages(locked.limited)
-
-        bounds = TransferBounds(rules, usages)
-        wanted = {
-            order.idempotency_key: order.fingerprint
-            for order in orders
-            if bounds.missing_approval(order.money) is None
-        }
-        decision = ChunkDecision(dict(locked.balances), set(wanted), {}, bounds)
-        claimed, decided = await asyncio.gather(
-            statements.claim_keys(batch.tenant_id, wanted, operation=CREATE_TRANSFER),
-            _decide(decision, text, rows[:size]),
+        usages = await statements.bounds.usages(
+            [balance.account_id for balance in locked if balance.has_limits]
         )
-        taken = [order.idempotency_key for order in orders if order.idempotency_key not in claimed]
+
+        async def decided(claimed: set[str], earlier: Mapping[str, Transfer]) -> ChunkDecision:
+            decision = ChunkDecision(claimed, earlier, TransferBounds(rules, usages))
+            await asyncio.to_thread(decision.take, rows, locked)
+            return decision
+
+        bounds = TransferBounds(rules, {})
+        wanted = {
+            row.idempotency_key: fingerprint
+            for row, _source, _destination, fingerprint in prepared
+            if bounds.missing_approval(row.amount_minor, row.currency) is None
+        }
+        claimed, decision = await asyncio.gather(
+            statements.claim_keys(batch.tenant_id, wanted, operation=CREATE_TRANSFER),
+            decided(set(wanted), {}),
+        )
+        taken = [
+            row.row.idempotency_key for row in prepared if row.row.idempotency_key not in claimed
+        ]
         if taken:
             earlier = await statements.transfers_of_keys(batch.tenant_id, taken)
-            decision = ChunkDecision(
-                locked.balances, claimed, earlier, TransferBounds(rules, usages)
-            )
-            decided = await _decide(decision, text, rows[:size])
-        return decision, decided
+            decision = await decided(claimed, earlier)
+        return decision
 
     async def _settle_waiting(
         self, statements: BatchStatements, batch: TransferBatch
@@ -327,14 +299,9 @@ class BatchPostingService:
 
     async def _reject(self, refused: _AtomicRefused) -> TransferBatch:
         """Record that nothing of an atomic batch is posted, and which rows are to blame."""
-        culprits = [
-            RowOutcome(outcome.position, RowStatus.REJECTED, outcome.failure, None)
-            for outcome in refused.outcomes
-            if outcome.status is not RowStatus.SUCCEEDED
-        ]
+        culprits = refused.culprits
         async with self._database.batching() as statements:
-            locked = await self._lock(statements, refused.batch.tenant_id, refused.batch.id)
-            batch = locked.batch
+            batch = await self._lock(statements, refused.batch.tenant_id, refused.batch.id)
             if batch.is_final or batch.position:
                 return batch
             await statements.settle_rows(batch.id, culprits)
@@ -365,26 +332,11 @@ class BatchPostingService:
     @staticmethod
     async def _lock(
         statements: BatchStatements, tenant_id: TenantId, batch_id: BatchId
-    ) -> LockedBatch:
+    ) -> TransferBatch:
         locked = await statements.lock_batch(tenant_id, batch_id)
         if locked is None:
             raise BatchNotFound(str(batch_id))
         return locked
-
-
-async def _decide(
-    decision: ChunkDecision, text: ChunkText, rows: Sequence[PreparedRow]
-) -> BlockText:
-    """Decide rows and write down what follows, beside this thread."""
-    return await asyncio.to_thread(lambda: text.of(decision.take(rows)))
-
-
-async def _copy(statements: BatchStatements, text: BlockText) -> None:
-    if text.transfers:
-        await statements.copy("transfers", TRANSFER_COLUMNS, text.transfers)
-        await statements.copy("transfer_events", EVENT_COLUMNS, text.events)
-    if text.entries:
-        await statements.copy("ledger_entries", ENTRY_COLUMNS, text.entries)
 
 
 async def _advance(
@@ -392,8 +344,11 @@ async def _advance(
     batch: TransferBatch,
     position: int,
     outcomes: Sequence[RowOutcome],
+    recorded: Sequence[RecordedRow] = (),
 ) -> TransferBatch:
     new = Counter(outcome.status for outcome in outcomes)
+    failed = sum(row.failure is not None for row in recorded)
+    new += Counter({RowStatus.FAILED: failed, RowStatus.SUCCEEDED: len(recorded) - failed})
     waiting = new.pop(RowStatus.PENDING, 0)
     settled = batch.counts.settled + new.total()
     is_done = settled == batch.counts.total and not waiting

@@ -44,7 +44,7 @@ class BatchService:
         Parameters
         ----------
         pieces
-            The rows in the text of ``services.chunk_text.staged_row``, some thousands a piece.
+            The rows in the text of ``services.staged_text.staged_row``, some thousands a piece.
 
         Raises
         ------

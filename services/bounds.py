@@ -33,13 +33,17 @@ class TransferBounds:
         """What was counted of accounts with limits, in minor units: to be recorded as used."""
         return self._counted_minor
 
-    def missing_approval(self, money: Money) -> ApprovalRequired | None:
+    def missing_approval(self, amount_minor: int, currency: str) -> ApprovalRequired | None:
         """Tell whether a transfer would have to wait for an approval, where nothing waits."""
         if not self._rules:
             return None
-        if demand_of(self._rules, {money.currency: money.amount_minor}) is None:
+        if demand_of(self._rules, {currency: amount_minor}) is None:
             return None
-        return ApprovalRequired(amount_minor=money.amount_minor, currency=money.currency)
+        return ApprovalRequired(amount_minor=amount_minor, currency=currency)
+
+    def is_limited(self, source: AccountId) -> bool:
+        """Tell whether an account has limits."""
+        return source in self._usages
 
     def require_within(self, source: AccountId, money: Money) -> None:
         """Refuse a transfer that exceeds its source's limits.

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from domain.accounts import Balance
-from domain.batches import BatchRow, RowStatus
+from domain.accounts import AccountStatus, Balance
+from domain.batches import BatchRow, RowStatus, StagedRow
 from domain.errors import (
     BalanceOutOfRange,
     DomainError,
@@ -13,63 +14,74 @@ from domain.errors import (
     TransferRefusal,
     TransferUnfinished,
 )
-from domain.ids import AccountId, EntryId
-from domain.ledger import EntryDirection
+from domain.ids import AccountId
 from domain.limits import BALANCE_DIGITS
+from domain.money import Money
 from domain.states import ProcessState
-from domain.transfers import Failure, Transfer, TransferOrder, TransferType
-from persistence.batch_statements import RowOutcome
+from domain.transfers import Failure, Transfer, TransferType
+from persistence.batch_statements import LockedBalance, MovedBalance, RecordedRow, RowOutcome
 from services.bounds import TransferBounds
-from services.identifiers import new_uuid
+from services.chunk_preparation import PreparedRow, RefusedRow
 
-_BALANCE_BOUND_MINOR = 10**BALANCE_DIGITS
+_BALANCE_BOUND_MINOR: Final = 10**BALANCE_DIGITS
 
 OutcomeCounts = Counter[tuple[TransferType, str | None]]
 """Transfers that came to their end, by type and by the code of what failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRow:
-    """A row as it stands before any money is looked at.
+class _Running:
+    """A locked balance, and what the rows so far have made of it."""
 
-    Parameters
-    ----------
-    order
-        What it comes to; ``None`` where it is refused before anything would be recorded.
-    refusal
-        Why it is.
-    """
+    __slots__ = (
+        "_is_active",
+        "_least_minor",
+        "_locked",
+        "is_touched",
+        "last_sequence",
+        "posted_minor",
+    )
 
-    row: BatchRow
-    order: TransferOrder | None
-    refusal: DomainError | None
+    def __init__(self, locked: LockedBalance) -> None:
+        self._locked = locked
+        self.posted_minor = int(locked.posted_minor)
+        self.last_sequence = locked.last_sequence
+        self.is_touched = False
+        self._is_active = locked.status == AccountStatus.ACTIVE
+        limit_minor = locked.overdraft_limit_minor
+        # What has to stay posted whatever is sent; a balance has a bound even without a limit.
+        self._least_minor = (
+            1 - _BALANCE_BOUND_MINOR
+            if limit_minor is None
+            else int(locked.held_minor) - int(limit_minor)
+        )
 
+    def can_send(self, amount_minor: int) -> bool:
+        """Tell whether nothing about the account keeps it from sending an amount."""
+        return self._is_active and self.posted_minor - amount_minor >= self._least_minor
 
-@dataclass(frozen=True, slots=True)
-class DecidedTransfer:
-    """A transfer that is to be recorded, with its end."""
+    def can_receive(self, amount_minor: int) -> bool:
+        """Tell whether nothing about the account keeps it from receiving an amount."""
+        return self._is_active and self.posted_minor + amount_minor < _BALANCE_BOUND_MINOR
 
-    order: TransferOrder
-    failure: Failure | None
+    def enter(self, signed_minor: int) -> None:
+        """Count the account's next ledger entry."""
+        self.posted_minor += signed_minor
+        self.last_sequence += 1
+        self.is_touched = True
 
-
-@dataclass(frozen=True, slots=True)
-class DecidedEntry:
-    """An entry that is to be written."""
-
-    id: EntryId
-    account_id: AccountId
-    order: TransferOrder
-    direction: EntryDirection
-    balance: Balance
-
-
-@dataclass(frozen=True, slots=True)
-class DecidedBlock:
-    """What some rows that follow each other come to."""
-
-    transfers: Sequence[DecidedTransfer]
-    entries: Sequence[DecidedEntry]
+    def now(self) -> Balance:
+        """Give the balance as the rows so far have left it."""
+        locked = self._locked
+        limit_minor = locked.overdraft_limit_minor
+        return Balance(
+            account_id=locked.account_id,
+            currency=locked.currency,
+            status=AccountStatus(locked.status),
+            posted_minor=self.posted_minor,
+            held_minor=int(locked.held_minor),
+            overdraft_limit_minor=None if limit_minor is None else int(limit_minor),
+            last_sequence=self.last_sequence,
+        )
 
 
 @dataclass(slots=True)
@@ -78,8 +90,6 @@ class ChunkDecision:
 
     Parameters
     ----------
-    balances
-        Locked; at first as they are in the database, then after every row that moves money.
     claimed
         The keys that this transaction has taken.
     earlier
@@ -87,6 +97,10 @@ class ChunkDecision:
         something else.
     bounds
         Approval rules and limits.
+    recorded
+        Rows that become transfers, posted or failed.
+    outcomes
+        Of all other rows.
     counts
         Of the transfers that it records.
 
@@ -96,72 +110,91 @@ class ChunkDecision:
     one before.
     """
 
-    balances: dict[AccountId, Balance]
     claimed: set[str]
     earlier: Mapping[str, Transfer]
     bounds: TransferBounds
+    recorded: list[RecordedRow] = field(default_factory=list)
     outcomes: list[RowOutcome] = field(default_factory=list)
-    touched: set[AccountId] = field(default_factory=set)
     counts: OutcomeCounts = field(default_factory=Counter)
-    _transfers: list[DecidedTransfer] = field(default_factory=list)
-    _entries: list[DecidedEntry] = field(default_factory=list)
+    _running: dict[AccountId, _Running] = field(default_factory=dict)
 
-    def take(self, rows: Sequence[PreparedRow]) -> DecidedBlock:
-        """Decide the rows that are next."""
-        self._transfers, self._entries = [], []
-        for prepared in rows:
-            row, order = prepared.row, prepared.order
-            if order is None:
-                self.outcomes.append(refused_row(row, prepared.refusal))
-            elif order.idempotency_key in self.claimed:
-                self._move(row, order)
-            else:
-                self.outcomes.append(self._without_claim(row, order))
-        return DecidedBlock(self._transfers, self._entries)
-
-    def changed_balances(self) -> list[Balance]:
-        """Give the balances that are to be written, in the order of their accounts' ids."""
-        return [self.balances[account_id] for account_id in sorted(self.touched)]
-
-    def _without_claim(self, row: BatchRow, order: TransferOrder) -> RowOutcome:
-        """Give the outcome of a row whose key was taken before, or was not to be taken."""
-        transfer = self.earlier.get(order.idempotency_key)
-        if transfer is None:
-            missing = self.bounds.missing_approval(order.money)
-            return refused_row(row, missing or IdempotencyKeyReused(row.idempotency_key))
-        return row_of_earlier(row, transfer, order.fingerprint)
-
-    def _move(self, row: BatchRow, order: TransferOrder) -> None:
-        source = self.balances[order.source_account_id]
-        destination = self.balances[order.destination_account_id]
-        refusal = refusal_of(order, source, destination, self.bounds)
-        failure = None if refusal is None else Failure.of(refusal)
-        self._transfers.append(DecidedTransfer(order, failure))
-        self.counts[order.type, failure.code if failure else None] += 1
-        if failure is not None:
-            self.outcomes.append(RowOutcome(row.position, RowStatus.FAILED, failure, order.id))
-            return
-        self.bounds.count(order.source_account_id, order.money)
-        self._enter(order, source, EntryDirection.DEBIT)
-        self._enter(order, destination, EntryDirection.CREDIT)
-        self.outcomes.append(RowOutcome(row.position, RowStatus.SUCCEEDED, None, order.id))
-
-    def _enter(
-        self,
-        order: TransferOrder,
-        balance: Balance,
-        direction: EntryDirection,
+    def take(
+        self, rows: Sequence[PreparedRow | RefusedRow], locked: Sequence[LockedBalance]
     ) -> None:
-        after = balance.after_entry(direction, order.money.amount_minor)
-        self.balances[after.account_id] = after
-        self.touched.add(after.account_id)
-        self._entries.append(
-            DecidedEntry(EntryId(new_uuid()), after.account_id, order, direction, after)
+        """Decide rows on the locked balances of their accounts."""
+        self._running = {balance.account_id: _Running(balance) for balance in locked}
+        for prepared in rows:
+            if isinstance(prepared, RefusedRow):
+                self.outcomes.append(refused_row(*prepared))
+            elif prepared.row.idempotency_key in self.claimed:
+                self._move(prepared)
+            else:
+                self.outcomes.append(self._without_claim(prepared))
+
+    def moved_balances(self) -> list[MovedBalance]:
+        """Give the balances that are to be written."""
+        return [
+            MovedBalance(account_id, running.posted_minor, running.last_sequence)
+            for account_id, running in self._running.items()
+            if running.is_touched
+        ]
+
+    def unsuccessful(self) -> list[RowOutcome]:
+        """Give what keeps the rows from being all posted, as outcomes without transfers."""
+        failed = [(row.position, row.failure) for row in self.recorded]
+        failed += [(outcome.position, outcome.failure) for outcome in self.outcomes]
+        return [
+            RowOutcome(position, RowStatus.REJECTED, failure, None)
+            for position, failure in failed
+            if failure is not None
+        ]
+
+    def _without_claim(self, prepared: PreparedRow) -> RowOutcome:
+        """Give the outcome of a row whose key was taken before, or was not to be taken."""
+        row = prepared.row
+        transfer = self.earlier.get(row.idempotency_key)
+        if transfer is None:
+            missing = self.bounds.missing_approval(row.amount_minor, row.currency)
+            return refused_row(row, missing or IdempotencyKeyReused(row.idempotency_key))
+        return row_of_earlier(row, transfer, prepared.fingerprint)
+
+    def _move(self, prepared: PreparedRow) -> None:
+        row = prepared.row
+        source = self._running[prepared.source]
+        destination = self._running[prepared.destination]
+        amount_minor = row.amount_minor
+        failure = None
+        is_limited = self.bounds.is_limited(prepared.source)
+        if is_limited or not (
+            source.can_send(amount_minor) and destination.can_receive(amount_minor)
+        ):
+            refusal = refusal_of(
+                Money(amount_minor, row.currency), source.now(), destination.now(), self.bounds
+            )
+            failure = None if refusal is None else Failure.of(refusal)
+        if failure is None:
+            if is_limited:
+                self.bounds.count(prepared.source, Money(amount_minor, row.currency))
+            source.enter(-amount_minor)
+            destination.enter(amount_minor)
+        self.counts[TransferType(row.type), failure.code if failure else None] += 1
+        self.recorded.append(
+            RecordedRow(
+                row.position,
+                prepared.fingerprint,
+                prepared.source,
+                prepared.destination,
+                failure,
+                source.last_sequence,
+                source.posted_minor,
+                destination.last_sequence,
+                destination.posted_minor,
+            )
         )
 
 
 def refusal_of(
-    order: TransferOrder, source: Balance, destination: Balance, bounds: TransferBounds
+    money: Money, source: Balance, destination: Balance, bounds: TransferBounds
 ) -> TransferRefusal | None:
     """Tell why an order fails on balances that are locked; ``None`` where it succeeds.
 
@@ -169,12 +202,12 @@ def refusal_of(
     -----
     In the order in which the steps of a single transfer look.
     """
-    amount_minor = order.money.amount_minor
+    amount_minor = money.amount_minor
     try:
         source.require_active()
         destination.require_active()
         source.require_available(amount_minor)
-        bounds.require_within(source.account_id, order.money)
+        bounds.require_within(source.account_id, money)
     except TransferRefusal as refusal:
         return refusal
     debited = source.posted_minor - amount_minor
@@ -184,20 +217,19 @@ def refusal_of(
     return None
 
 
-def refused_row(row: BatchRow, refusal: DomainError | None) -> RowOutcome:
+def refused_row(row: StagedRow, refusal: DomainError) -> RowOutcome:
     """Give the outcome of a row for which nothing is recorded."""
-    failure = None if refusal is None else Failure.of(refusal)
-    return RowOutcome(row.position, RowStatus.REJECTED, failure, None)
+    return RowOutcome(row.position, RowStatus.REJECTED, Failure.of(refusal), None)
 
 
-def row_of_earlier(row: BatchRow, transfer: Transfer, fingerprint: bytes) -> RowOutcome:
+def row_of_earlier(row: StagedRow, transfer: Transfer, fingerprint: bytes) -> RowOutcome:
     """Give the outcome of a row whose key was taken before."""
     if transfer.fingerprint != fingerprint:
         return refused_row(row, IdempotencyKeyReused(row.idempotency_key))
     return row_of_transfer(row, transfer)
 
 
-def row_of_transfer(row: BatchRow, transfer: Transfer) -> RowOutcome:
+def row_of_transfer(row: StagedRow | BatchRow, transfer: Transfer) -> RowOutcome:
     """Give the outcome of a row from the transfer that its key stands for."""
     if transfer.state is ProcessState.PROCESSING:
         unfinished = Failure.of(TransferUnfinished(row.idempotency_key))

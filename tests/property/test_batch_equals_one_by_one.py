@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.access import ApiKey, Scope
 from domain.accounts import AccountReference
-from domain.batches import BatchOrder, BatchRow, RowStatus
+from domain.batches import BatchOrder, BatchRow, RowStatus, request_of
 from domain.errors import DomainError, TransferRefusal
 from domain.ids import AccountId, BatchId
 from domain.limits import AMOUNT_MAXIMUM_MINOR
@@ -24,8 +24,8 @@ from persistence.tenancy import EVERY_TENANT
 from persistence.verification import PROVED_IN_SQL, prove
 from runtime.composition import Services, make_services
 from services.batch_posting import BatchPostingService
-from services.chunk_text import staged_row
 from services.identifiers import new_uuid
+from services.staged_text import staged_row
 from tests.support.postgres import PostgresServer
 
 CHUNK_ROWS = 4
@@ -154,7 +154,7 @@ class Bank:
     async def _single(self, row: BatchRow) -> str:
         transactions, tenant_id = self.services.transactions, self.key.tenant_id
         try:
-            prepared = await self.services.requests.prepare(tenant_id, row.to_request())
+            prepared = await self.services.requests.prepare(tenant_id, request_of(row))
             transfer = prepared.earlier or await transactions.reserve(prepared.order)
         except DomainError as error:
             return f"{RowStatus.REJECTED} {error.code}"

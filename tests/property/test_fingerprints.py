@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.transfer_schemas import TransferCreate
+from domain.batches import StagedRow
 from domain.ids import AccountId
 from domain.limits import AMOUNT_MAXIMUM_MINOR
 from domain.money import Money
 from domain.transfers import TransferRequest, TransferType
-from services.idempotency import fingerprint_of
+from services.idempotency import fingerprint_of, fingerprint_of_plain
 
 SCALARS = st.one_of(
     st.none(),
@@ -83,6 +84,26 @@ def test_the_accounts_and_their_order_are_part_of_it(
 @given(REQUESTS)
 def test_the_key_is_no_part_of_it(request: TransferRequest) -> None:
     assert digest(replace(request, idempotency_key="other")) == digest(request)
+
+
+@given(REQUESTS, ACCOUNTS, ACCOUNTS)
+def test_a_row_of_a_batch_has_the_fingerprint_of_its_request(
+    request: TransferRequest, source: AccountId, destination: AccountId
+) -> None:
+    row = StagedRow(
+        position=1,
+        idempotency_key=request.idempotency_key,
+        type=request.type.value,
+        source=None,
+        destination=None,
+        amount_minor=request.money.amount_minor,
+        currency=request.money.currency,
+        description=request.description,
+        metadata=request.metadata or None,
+        effective_at=request.effective_at,
+    )
+    single = fingerprint_of(request, source=source, destination=destination)
+    assert fingerprint_of_plain(row, source=source, destination=destination) == single
 
 
 @given(st.integers(1, AMOUNT_MAXIMUM_MINOR), METADATA)

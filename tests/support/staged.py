@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from domain.batches import BatchOrder, BatchRow, RowStatus, TransferBatch
 from domain.ids import BatchId
 from domain.transfers import TransferType
-from services.chunk_text import staged_row
 from services.identifiers import new_uuid
+from services.staged_text import staged_row
 from tests.support.wallets import Wallets
 
 
