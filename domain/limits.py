@@ -57,6 +57,10 @@ BATCH_ATOMIC_ROWS_MAXIMUM: Final = 10_000
 BATCH_CHUNK_ROWS: Final = 1_000
 """Rows that are posted in one transaction."""
 
+BATCH_BEGUN_CHUNK_LOCK_SECONDS: Final = 0.3
+"""How long a chunk that has begun before its turn waits for a lock: less than PostgreSQL's
+``deadlock_timeout``, so that it gives way before anybody is ended. It is then done anew."""
+
 BATCH_ERRORS_SHOWN_MAXIMUM: Final = 100
 """Mistakes in the rows of a refused batch that are named; reading ends there."""
 

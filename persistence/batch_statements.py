@@ -91,6 +91,7 @@ UNION ALL
 SELECT id, account_number, external_id, kind, currency FROM accounts
 WHERE tenant_id = %(tenant_id)s AND kind = 'SYSTEM' AND currency = ANY(%(currencies)s::text[])
 """
+_BOUND_WAITS: Final = "SELECT set_config('lock_timeout', %(wait)s, true)"
 _LOCK_BALANCES: Final = """
 SELECT account_id, currency, status, posted_minor::text, held_minor::text,
     overdraft_limit_minor::text, last_sequence, has_limits
@@ -112,7 +113,7 @@ FROM unnest(%(ids)s::uuid[], %(posted)s::numeric[], %(sequences)s::bigint[])
     AS now (account_id, posted_minor, last_sequence)
 WHERE balances.account_id = now.account_id
 """
-# A transfer is accepted and at its end at once: it has one event, and entries unless it failed.
+# A transfer is accepted and at its end at once, and has one event.
 _RECORD: Final = """
 WITH decided AS MATERIALIZED (
     SELECT uuidv7() AS transfer_id, decided.*, row.idempotency_key, row.type, row.amount_minor,
@@ -121,11 +122,8 @@ WITH decided AS MATERIALIZED (
         CASE WHEN decided.code IS NULL THEN 'SUCCESS' ELSE 'FAILED' END AS state,
         CASE WHEN decided.code IS NULL THEN 'COMPLETED' ELSE 'FAILED' END AS stage
     FROM unnest(%(positions)s::int[], %(fingerprints)s::bytea[], %(sources)s::uuid[],
-        %(destinations)s::uuid[], %(codes)s::text[], %(messages)s::text[],
-        %(debit_sequences)s::bigint[], %(debited)s::numeric[],
-        %(credit_sequences)s::bigint[], %(credited)s::numeric[]) AS decided (position, fingerprint,
-        source_id, destination_id, code, message, debit_sequence, debited_minor, credit_sequence,
-        credited_minor)
+        %(destinations)s::uuid[], %(codes)s::text[], %(messages)s::text[])
+        AS decided (position, fingerprint, source_id, destination_id, code, message)
     JOIN transfer_batch_rows AS row
         ON row.batch_id = %(batch_id)s AND row.position = decided.position
     ORDER BY decided.position
@@ -140,22 +138,33 @@ WITH decided AS MATERIALIZED (
 ), logged AS (
     INSERT INTO transfer_events (transfer_id, sequence, tenant_id, step, stage, cause, occurred_at)
     SELECT transfer_id, 1, %(tenant_id)s, %(step)s, stage, code, now() FROM decided
-), entered AS (
-    INSERT INTO ledger_entries (id, tenant_id, transfer_id, account_id, sequence, direction,
-        amount_minor, currency, balance_after_minor, effective_at)
-    SELECT uuidv7(), %(tenant_id)s, transfer_id, side.account_id, side.sequence, side.direction,
-        amount_minor, currency, side.balance_after_minor, effective_at
-    FROM decided CROSS JOIN LATERAL (
-        VALUES ('DEBIT', source_id, debit_sequence, debited_minor),
-            ('CREDIT', destination_id, credit_sequence, credited_minor)
-    ) AS side (direction, account_id, sequence, balance_after_minor)
-    WHERE code IS NULL
 )
 UPDATE transfer_batch_rows AS row
 SET status = CASE WHEN decided.code IS NULL THEN 'SUCCEEDED' ELSE 'FAILED' END,
     code = decided.code, message = decided.message, transfer_id = decided.transfer_id
 FROM decided
 WHERE row.batch_id = %(batch_id)s AND row.position = decided.position
+"""
+_ENTER: Final = """
+INSERT INTO ledger_entries (id, tenant_id, transfer_id, account_id, sequence, direction,
+    amount_minor, currency, balance_after_minor, effective_at)
+SELECT uuidv7(), %(tenant_id)s, posting.transfer_id, side.account_id, side.sequence, side.direction,
+    posting.amount_minor, posting.currency, side.balance_after_minor, posting.effective_at
+FROM (
+    SELECT posting.*, row.transfer_id, row.amount_minor, row.currency,
+        coalesce(row.effective_at, now()) AS effective_at
+    FROM unnest(%(positions)s::int[], %(sources)s::uuid[], %(destinations)s::uuid[],
+        %(debit_sequences)s::bigint[], %(debited)s::numeric[],
+        %(credit_sequences)s::bigint[], %(credited)s::numeric[]) AS posting (position, source_id,
+        destination_id, debit_sequence, debited_minor, credit_sequence, credited_minor)
+    JOIN transfer_batch_rows AS row
+        ON row.batch_id = %(batch_id)s AND row.position = posting.position
+    ORDER BY posting.position
+) AS posting
+CROSS JOIN LATERAL (
+    VALUES ('DEBIT', source_id, debit_sequence, debited_minor),
+        ('CREDIT', destination_id, credit_sequence, credited_minor)
+) AS side (direction, account_id, sequence, balance_after_minor)
 """
 _SETTLE_ROWS: Final = """
 UPDATE transfer_batch_rows AS row
@@ -210,22 +219,22 @@ class MovedBalance(NamedTuple):
     last_sequence: int
 
 
-class RecordedRow(NamedTuple):
-    """A row that becomes a transfer at its end: posted, or failed.
-
-    Parameters
-    ----------
-    debit_sequence, debited_minor
-        Of the source's entry, and the balance that results from it; without meaning where it fails.
-    credit_sequence, credited_minor
-        The same of the destination.
-    """
+class NewTransfer(NamedTuple):
+    """A row that becomes a transfer at its end: posted, or failed."""
 
     position: int
     fingerprint: bytes
     source: AccountId
     destination: AccountId
     failure: Failure | None
+
+
+class Posting(NamedTuple):
+    """The two entries of a row that is posted, and the balances that result from them."""
+
+    position: int
+    source: AccountId
+    destination: AccountId
     debit_sequence: int
     debited_minor: int
     credit_sequence: int
@@ -346,6 +355,10 @@ class BatchStatements:
         )
         return [identity_from(row) for row in found]
 
+    async def wait_at_most(self, seconds: float) -> None:
+        """Bound how long each statement that follows waits for a lock."""
+        await self._connection.execute(_BOUND_WAITS, {"wait": f"{round(seconds * 1_000)}ms"})
+
     async def lock_balances(
         self, tenant_id: TenantId, account_ids: Collection[AccountId]
     ) -> list[LockedBalance]:
@@ -383,9 +396,9 @@ class BatchStatements:
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             await copy.write(data)
 
-    async def record(self, batch: TransferBatch, rows: Sequence[RecordedRow]) -> None:
-        """Write transfers with their events and entries, and the outcomes of their rows."""
-        failures = [row.failure for row in rows]
+    async def record(self, batch: TransferBatch, transfers: Sequence[NewTransfer]) -> None:
+        """Write transfers with their events, and the outcomes of their rows."""
+        failures = [transfer.failure for transfer in transfers]
         await self._connection.execute(
             _RECORD,
             {
@@ -393,16 +406,29 @@ class BatchStatements:
                 "tenant_id": batch.tenant_id,
                 "requested_by": batch.requested_by,
                 "step": Step.BATCH.value,
-                "positions": array_text.numbers(row.position for row in rows),
-                "fingerprints": array_text.hashes(row.fingerprint for row in rows),
-                "sources": array_text.uuids(row.source for row in rows),
-                "destinations": array_text.uuids(row.destination for row in rows),
+                "positions": array_text.numbers(transfer.position for transfer in transfers),
+                "fingerprints": array_text.hashes(transfer.fingerprint for transfer in transfers),
+                "sources": array_text.uuids(transfer.source for transfer in transfers),
+                "destinations": array_text.uuids(transfer.destination for transfer in transfers),
                 "codes": array_text.texts(f.code if f else None for f in failures),
                 "messages": array_text.texts(f.message if f else None for f in failures),
-                "debit_sequences": array_text.numbers(row.debit_sequence for row in rows),
-                "debited": array_text.numbers(row.debited_minor for row in rows),
-                "credit_sequences": array_text.numbers(row.credit_sequence for row in rows),
-                "credited": array_text.numbers(row.credited_minor for row in rows),
+            },
+        )
+
+    async def enter(self, batch: TransferBatch, postings: Sequence[Posting]) -> None:
+        """Write the entries of transfers that are recorded."""
+        await self._connection.execute(
+            _ENTER,
+            {
+                "batch_id": batch.id,
+                "tenant_id": batch.tenant_id,
+                "positions": array_text.numbers(posting.position for posting in postings),
+                "sources": array_text.uuids(posting.source for posting in postings),
+                "destinations": array_text.uuids(posting.destination for posting in postings),
+                "debit_sequences": array_text.numbers(p.debit_sequence for p in postings),
+                "debited": array_text.numbers(p.debited_minor for p in postings),
+                "credit_sequences": array_text.numbers(p.credit_sequence for p in postings),
+                "credited": array_text.numbers(p.credited_minor for p in postings),
             },
         )
 

@@ -2,21 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from domain.batches import BatchStage, RowStatus, TransferBatch
 from domain.errors import BatchCancelled, BatchNotFound, BatchRejected, DomainError
 from domain.ids import BatchId, TenantId
-from domain.limits import BATCH_ATOMIC_ROWS_MAXIMUM, BATCH_CHUNK_ROWS
+from domain.limits import BATCH_CHUNK_ROWS
 from domain.transfers import Failure, Transfer
-from persistence.batch_statements import BatchStatements, RecordedRow, RowOutcome
+from persistence.batch_statements import BatchStatements, RowOutcome
 from persistence.database import Database
 from services.bounds import TransferBounds
 from services.chunk_decision import ChunkDecision, OutcomeCounts, row_of_transfer
-from services.chunk_preparation import Directory, PreparedRow, RefusedRow, prepare_rows
+from services.chunk_lookahead import BegunChunk, Chunk, Lookahead, OutOfTurn, claimable
 from services.idempotency import CREATE_TRANSFER
 
 
@@ -29,56 +27,8 @@ class _AtomicRefused(Exception):
         super().__init__()
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Rows that follow each other, prepared.
-
-    Parameters
-    ----------
-    after
-        The position just before them.
-    """
-
-    after: int
-    rows: Sequence[PreparedRow | RefusedRow]
-
-    @property
-    def last(self) -> int:
-        """The position of the last row."""
-        return self.rows[-1].row.position if self.rows else self.after
-
-
-class _Lookahead:
-    """Prepares the chunk that follows while one is written."""
-
-    def __init__(
-        self, prepare: Callable[[TransferBatch, int, Directory], Coroutine[Any, Any, _Chunk]]
-    ) -> None:
-        self._prepare = prepare
-        self._directory = Directory()
-        self._upcoming: asyncio.Task[_Chunk] | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        if self._upcoming is not None:
-            self._upcoming.cancel()
-            with suppress(asyncio.CancelledError, DomainError):
-                await self._upcoming
-
-    def begin(self, batch: TransferBatch, after: int) -> None:
-        """Begin with the rows behind a position."""
-        self._upcoming = asyncio.create_task(self._prepare(batch, after, self._directory))
-
-    async def take(self, batch: TransferBatch, after: int) -> _Chunk:
-        """Give the rows behind a position; another attempt may have posted those that were next."""
-        upcoming, self._upcoming = self._upcoming, None
-        if upcoming is not None:
-            chunk = await upcoming
-            if chunk.after == after:
-                return chunk
-        return await self._prepare(batch, after, self._directory)
+_Posted = tuple[TransferBatch, OutcomeCounts]
+"""A batch as a chunk has left it, and the transfers that the chunk has brought to their end."""
 
 
 class BatchPostingService:
@@ -95,7 +45,8 @@ class BatchPostingService:
     -----
     A chunk's transaction locks the batch first, so that of two attempts only one posts it, then all
     its balances in the order of their ids, then claims its keys in their order: as the steps of
-    single transfers do, which may run beside it.
+    single transfers do, which may run beside it. Behind another chunk it has mostly begun before
+    its turn, and has its keys already.
     """
 
     def __init__(
@@ -135,15 +86,16 @@ class BatchPostingService:
 
         Notes
         -----
-        While a chunk is written, the next one is prepared: its accounts are looked up and its
-        fingerprints computed, which does not depend on money.
+        While a chunk is written, the next one is prepared and begun: its accounts are looked up,
+        its fingerprints computed, its keys taken and its transfers recorded, which does not depend
+        on money. Where one of them then fails, the chunk is rolled back and done in its turn.
         """
         batch = await self._batch(tenant_id, batch_id)
-        async with _Lookahead(self._prepare) as lookahead:
+        async with Lookahead(self._database, chunk_rows=self._chunk_rows) as lookahead:
             for _ in range(chunks):
                 if batch.is_final or not batch.counts.pending:
                     break
-                chunk = await lookahead.take(batch, batch.position)
+                chunk = await lookahead.take(batch)
                 batch = await self._post_chunk(batch, chunk, lookahead)
                 on_chunk(batch)
                 if batch.position == batch.counts.total:
@@ -175,73 +127,83 @@ class BatchPostingService:
             raise BatchNotFound(str(batch_id))
         return batch
 
-    async def _prepare(self, batch: TransferBatch, after: int, directory: Directory) -> _Chunk:
-        """Read the next rows, and find out what they mean; nothing is locked."""
-        limit = BATCH_ATOMIC_ROWS_MAXIMUM if batch.is_atomic else self._chunk_rows
-        if after == batch.counts.total:
-            return _Chunk(after, ())
-        async with self._database.batching() as statements:
-            rows = await statements.read_rows(batch.id, after=after, limit=limit)
-            references, currencies = directory.unknown(rows)
-            if references or currencies:
-                directory.add(
-                    await statements.find_accounts(
-                        batch.tenant_id, references, settlement_currencies=currencies
-                    )
-                )
-        prepared = await asyncio.to_thread(prepare_rows, rows, directory)
-        return _Chunk(after, prepared)
-
     async def _post_chunk(
-        self, batch: TransferBatch, chunk: _Chunk, lookahead: "_Lookahead"
+        self, batch: TransferBatch, chunk: Chunk, lookahead: Lookahead
     ) -> TransferBatch:
-        counts: OutcomeCounts = Counter()
-        try:
-            posted = await self._commit_chunk(batch, chunk, lookahead, counts)
-        except _AtomicRefused as refused:
-            return await self._reject(refused)
+        posted = None
+        if chunk.begun is not None:
+            posted = await self._finish_chunk(batch, chunk, chunk.begun, lookahead)
+        if posted is None:
+            try:
+                posted = await self._commit_chunk(batch, replace(chunk, begun=None), lookahead)
+            except _AtomicRefused as refused:
+                return await self._reject(refused)
+        now, counts = posted
         self._count(counts)
-        return posted
+        return now
+
+    async def _finish_chunk(
+        self, batch: TransferBatch, chunk: Chunk, begun: BegunChunk, lookahead: Lookahead
+    ) -> _Posted | None:
+        """Post a chunk that was begun before its turn; ``None`` where it has to be done anew."""
+        try:
+            async with begun as statements:
+                now = await self._lock(statements, batch.tenant_id, batch.id)
+                _require_turn(now, chunk)
+                decision = await self._decide(statements, now, chunk)
+                _require_all_posted(decision)
+                return await self._write(statements, now, chunk, decision, lookahead)
+        except (OutOfTurn, DomainError):
+            await lookahead.keep_to_turns()
+            return None
 
     async def _commit_chunk(
-        self, batch: TransferBatch, chunk: _Chunk, lookahead: "_Lookahead", counts: OutcomeCounts
-    ) -> TransferBatch:
+        self, batch: TransferBatch, chunk: Chunk, lookahead: Lookahead
+    ) -> _Posted:
         async with self._database.batching() as statements:
             now = await self._lock(statements, batch.tenant_id, batch.id)
             if now.is_final or now.position != chunk.after:
-                return now
+                return now, Counter()
             if now.cancel_requested_at is not None:
-                return await self._cancel(statements, now, Failure.of(BatchCancelled()))
+                return await self._cancel(statements, now, Failure.of(BatchCancelled())), Counter()
             if not chunk.rows:
-                return await self._settle_waiting(statements, now)
-            return await self._write(statements, now, chunk, lookahead, counts)
+                return await self._settle_waiting(statements, now), Counter()
+            decision = await self._decide(statements, now, chunk)
+            if now.is_atomic and (culprits := decision.unsuccessful()):
+                raise _AtomicRefused(now, culprits)
+            return await self._write(statements, now, chunk, decision, lookahead)
 
+    @staticmethod
     async def _write(
-        self,
         statements: BatchStatements,
         batch: TransferBatch,
-        chunk: _Chunk,
-        lookahead: "_Lookahead",
-        counts: OutcomeCounts,
-    ) -> TransferBatch:
-        decision = await self._decide(statements, batch, chunk.rows)
-        if batch.is_atomic and (culprits := decision.unsuccessful()):
-            raise _AtomicRefused(batch, culprits)
-        lookahead.begin(batch, chunk.last)
-        if decision.recorded:
-            await statements.record(batch, decision.recorded)
+        chunk: Chunk,
+        decision: ChunkDecision,
+        lookahead: Lookahead,
+    ) -> _Posted:
+        """Write what was decided, and how far the batch has come; waits for no lock any more."""
+        lookahead.start(batch, chunk.last)
+        if decision.transfers and chunk.begun is None:
+            await statements.record(batch, decision.transfers)
+        if decision.postings:
+            await statements.enter(batch, decision.postings)
             await statements.set_balances(decision.moved_balances())
             await statements.bounds.use(batch.tenant_id, decision.bounds.counted_minor)
         if decision.outcomes:
             await statements.settle_rows(batch.id, decision.outcomes)
-        counts.update(decision.counts)
-        return await _advance(statements, batch, chunk.last, decision.outcomes, decision.recorded)
+        advanced = await _advance(
+            statements,
+            batch,
+            chunk.last,
+            decision.outcomes,
+            posted=len(decision.postings),
+            failed=len(decision.transfers) - len(decision.postings),
+        )
+        return advanced, decision.counts
 
+    @staticmethod
     async def _decide(
-        self,
-        statements: BatchStatements,
-        batch: TransferBatch,
-        rows: Sequence[PreparedRow | RefusedRow],
+        statements: BatchStatements, batch: TransferBatch, chunk: Chunk
     ) -> ChunkDecision:
         """Lock what the rows move, take their keys, and decide what becomes of each.
 
@@ -250,34 +212,31 @@ class BatchPostingService:
         While PostgreSQL takes the keys, the rows are decided as if all were free, as they are for
         all but a repeat. Where one was taken, they are decided anew.
         """
-        prepared = [row for row in rows if isinstance(row, PreparedRow)]
-        sides = {row.source for row in prepared} | {row.destination for row in prepared}
+        rows, begun = chunk.prepared, chunk.begun
+        sides = {row.source for row in rows} | {row.destination for row in rows}
         locked = await statements.lock_balances(batch.tenant_id, sides)
-        rules = await statements.bounds.rules(batch.tenant_id)
+        rules = begun.rules if begun else await statements.bounds.rules(batch.tenant_id)
         usages = await statements.bounds.usages(
             [balance.account_id for balance in locked if balance.has_limits]
         )
 
         async def decided(claimed: set[str], earlier: Mapping[str, Transfer]) -> ChunkDecision:
             decision = ChunkDecision(claimed, earlier, TransferBounds(rules, usages))
-            await asyncio.to_thread(decision.take, rows, locked)
+            await asyncio.to_thread(decision.take, chunk.rows, locked)
             return decision
 
-        bounds = TransferBounds(rules, {})
-        wanted = {
-            row.idempotency_key: fingerprint
-            for row, _source, _destination, fingerprint in prepared
-            if bounds.missing_approval(row.amount_minor, row.currency) is None
-        }
-        claimed, decision = await asyncio.gather(
-            statements.claim_keys(batch.tenant_id, wanted, operation=CREATE_TRANSFER),
-            decided(set(wanted), {}),
-        )
-        taken = [
-            row.row.idempotency_key for row in prepared if row.row.idempotency_key not in claimed
-        ]
-        if taken:
-            earlier = await statements.transfers_of_keys(batch.tenant_id, taken)
+        decision = None
+        if begun is None:
+            wanted = claimable(rows, rules)
+            claimed, decision = await asyncio.gather(
+                statements.claim_keys(batch.tenant_id, wanted, operation=CREATE_TRANSFER),
+                decided(set(wanted), {}),
+            )
+        else:
+            claimed = begun.claimed
+        taken = [row.row.idempotency_key for row in rows if row.row.idempotency_key not in claimed]
+        if decision is None or taken:
+            earlier = await statements.transfers_of_keys(batch.tenant_id, taken) if taken else {}
             decision = await decided(claimed, earlier)
         return decision
 
@@ -339,16 +298,27 @@ class BatchPostingService:
         return locked
 
 
+def _require_turn(batch: TransferBatch, chunk: Chunk) -> None:
+    if batch.is_final or batch.position != chunk.after or batch.cancel_requested_at is not None:
+        raise OutOfTurn
+
+
+def _require_all_posted(decision: ChunkDecision) -> None:
+    if len(decision.postings) < len(decision.transfers):
+        raise OutOfTurn
+
+
 async def _advance(
     statements: BatchStatements,
     batch: TransferBatch,
     position: int,
     outcomes: Sequence[RowOutcome],
-    recorded: Sequence[RecordedRow] = (),
+    *,
+    posted: int = 0,
+    failed: int = 0,
 ) -> TransferBatch:
     new = Counter(outcome.status for outcome in outcomes)
-    failed = sum(row.failure is not None for row in recorded)
-    new += Counter({RowStatus.FAILED: failed, RowStatus.SUCCEEDED: len(recorded) - failed})
+    new += Counter({RowStatus.FAILED: failed, RowStatus.SUCCEEDED: posted})
     waiting = new.pop(RowStatus.PENDING, 0)
     settled = batch.counts.settled + new.total()
     is_done = settled == batch.counts.total and not waiting

@@ -19,7 +19,13 @@ from domain.limits import BALANCE_DIGITS
 from domain.money import Money
 from domain.states import ProcessState
 from domain.transfers import Failure, Transfer, TransferType
-from persistence.batch_statements import LockedBalance, MovedBalance, RecordedRow, RowOutcome
+from persistence.batch_statements import (
+    LockedBalance,
+    MovedBalance,
+    NewTransfer,
+    Posting,
+    RowOutcome,
+)
 from services.bounds import TransferBounds
 from services.chunk_preparation import PreparedRow, RefusedRow
 
@@ -97,12 +103,14 @@ class ChunkDecision:
         something else.
     bounds
         Approval rules and limits.
-    recorded
-        Rows that become transfers, posted or failed.
+    transfers
+        Of the rows that become one, posted or failed.
+    postings
+        Of those that do not fail.
     outcomes
         Of all other rows.
     counts
-        Of the transfers that it records.
+        Of the transfers.
 
     Notes
     -----
@@ -113,7 +121,8 @@ class ChunkDecision:
     claimed: set[str]
     earlier: Mapping[str, Transfer]
     bounds: TransferBounds
-    recorded: list[RecordedRow] = field(default_factory=list)
+    transfers: list[NewTransfer] = field(default_factory=list)
+    postings: list[Posting] = field(default_factory=list)
     outcomes: list[RowOutcome] = field(default_factory=list)
     counts: OutcomeCounts = field(default_factory=Counter)
     _running: dict[AccountId, _Running] = field(default_factory=dict)
@@ -141,7 +150,7 @@ class ChunkDecision:
 
     def unsuccessful(self) -> list[RowOutcome]:
         """Give what keeps the rows from being all posted, as outcomes without transfers."""
-        failed = [(row.position, row.failure) for row in self.recorded]
+        failed = [(transfer.position, transfer.failure) for transfer in self.transfers]
         failed += [(outcome.position, outcome.failure) for outcome in self.outcomes]
         return [
             RowOutcome(position, RowStatus.REJECTED, failure, None)
@@ -177,20 +186,19 @@ class ChunkDecision:
                 self.bounds.count(prepared.source, Money(amount_minor, row.currency))
             source.enter(-amount_minor)
             destination.enter(amount_minor)
-        self.counts[TransferType(row.type), failure.code if failure else None] += 1
-        self.recorded.append(
-            RecordedRow(
-                row.position,
-                prepared.fingerprint,
-                prepared.source,
-                prepared.destination,
-                failure,
-                source.last_sequence,
-                source.posted_minor,
-                destination.last_sequence,
-                destination.posted_minor,
+            self.postings.append(
+                Posting(
+                    row.position,
+                    prepared.source,
+                    prepared.destination,
+                    source.last_sequence,
+                    source.posted_minor,
+                    destination.last_sequence,
+                    destination.posted_minor,
+                )
             )
-        )
+        self.counts[TransferType(row.type), failure.code if failure else None] += 1
+        self.transfers.append(prepared.transfer(failure))
 
 
 def refusal_of(

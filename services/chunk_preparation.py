@@ -7,7 +7,9 @@ from domain.accounts import AccountKind, AccountReference
 from domain.batches import StagedRow, reference_in, request_of
 from domain.errors import DomainError, SameAccount
 from domain.ids import AccountId
+from domain.transfers import Failure
 from persistence.accounts import AccountIdentity
+from persistence.batch_statements import NewTransfer
 from services.idempotency import fingerprint_of_plain
 from services.transfer_sides import identify_sides
 
@@ -19,6 +21,12 @@ class PreparedRow(NamedTuple):
     source: AccountId
     destination: AccountId
     fingerprint: bytes
+
+    def transfer(self, failure: Failure | None) -> NewTransfer:
+        """Give the transfer that it becomes."""
+        return NewTransfer(
+            self.row.position, self.fingerprint, self.source, self.destination, failure
+        )
 
 
 class RefusedRow(NamedTuple):
