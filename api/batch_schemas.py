@@ -11,7 +11,7 @@ from api.schemas import RequestBody
 from api.transfer_schemas import Dated, Movement
 from api.transfer_views import FailureView
 from domain.accounts import AccountReference
-from domain.batches import BatchRow, BatchStage, RowStatus, TransferBatch
+from domain.batches import BatchRow, BatchStage, RowStatus, StagedRow, TransferBatch
 from domain.limits import BATCH_ROWS_MAXIMUM, IDEMPOTENCY_KEY_LENGTH_MAXIMUM
 from domain.states import ProcessState
 from domain.transfers import TransferType
@@ -26,12 +26,12 @@ class BatchRowCreate(Movement, Dated):
 
     idempotency_key: RowKey
 
-    def to_row(self, position: int) -> BatchRow:
+    def to_row(self, position: int) -> StagedRow:
         """Say it in the domain's words."""
-        return BatchRow(
+        return StagedRow(
             position=position,
             idempotency_key=self.idempotency_key,
-            type=TransferType(self.type),
+            type=self.type,
             source=_text(self.source),
             destination=_text(self.destination),
             amount_minor=self.amount,
@@ -39,9 +39,6 @@ class BatchRowCreate(Movement, Dated):
             description=self.description,
             metadata=self.metadata,
             effective_at=self.effective_at,
-            status=RowStatus.PENDING,
-            failure=None,
-            transfer_id=None,
         )
 
 

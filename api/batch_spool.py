@@ -13,15 +13,15 @@ from pydantic import ValidationError
 
 from api.batch_reading import JsonRows, MalformedBody, csv_rows, ndjson_rows
 from api.batch_schemas import BatchOptions, BatchRowCreate
-from domain.batches import request_of
 from domain.errors import FieldProblem, ValidationFailed
 from domain.limits import (
     BATCH_ATOMIC_ROWS_MAXIMUM,
     BATCH_ERRORS_SHOWN_MAXIMUM,
     BATCH_ROWS_MAXIMUM,
 )
+from domain.transfers import TransferType
 from services.staged_text import staged_row
-from services.transfer_sides import require_sides
+from services.transfer_sides import require_named_sides
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -155,7 +155,7 @@ class _Spool:
         place = f"transfers.{self._count}."
         try:
             taken = BatchRowCreate.model_validate(row).to_row(self._count)
-            require_sides(request_of(taken))
+            require_named_sides(TransferType(taken.type), taken.source, taken.destination)
         except ValidationError as error:
             self._wrong_fields(error, place)
             return

@@ -31,6 +31,7 @@ _DIGITS: Final = re.compile(r"(0|[1-9][0-9]{0,30})")
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})"
 )
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 _INTEGER_BITS_MAXIMUM: Final = 256
 """Larger integers in metadata are refused: nothing that reads JSON keeps them."""
 
@@ -83,6 +84,9 @@ def _currency(value: str) -> str:
 
 
 def _plain_text(value: str) -> str:
+    # Quickly told of nearly all: neither of the two categories is printable.
+    if value.isprintable():
+        return value
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
         raise PydanticCustomError("control_character", "must not hold control characters")
     return value
@@ -129,7 +133,7 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
             "metadata_entries", f"must have at most {METADATA_ENTRIES_MAXIMUM} entries"
         )
     _require_storable(value, METADATA_DEPTH_MAXIMUM)
-    if len(json.dumps(value, separators=(",", ":"))) > METADATA_BYTES_MAXIMUM:
+    if len(_COMPACT.encode(value)) > METADATA_BYTES_MAXIMUM:
         raise PydanticCustomError(
             "metadata_size", f"must take at most {METADATA_BYTES_MAXIMUM} bytes as JSON"
         )

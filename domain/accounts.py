@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from domain.account_numbers import is_account_number, looks_like_account_number
@@ -13,6 +14,9 @@ from domain.ledger import EntryDirection
 from domain.limits import EXTERNAL_ID_LENGTH_MAXIMUM
 
 EXTERNAL_ID_PREFIX: Final = "ext:"
+
+REFERENCES_KEPT: Final = 10_000
+"""Names of accounts that are remembered as they were read: few accounts are in many requests."""
 
 
 class AccountKind(StrEnum):
@@ -161,6 +165,7 @@ class AccountReference:
     external_id: str | None = None
 
     @staticmethod
+    @lru_cache(maxsize=REFERENCES_KEPT)
     def parse(text: str) -> "AccountReference":
         """Read a reference.
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -14,9 +13,6 @@ from domain.ids import ApiKeyId, BatchId, TenantId, TransferId, batch_workflow_i
 from domain.money import Money
 from domain.states import ProcessState
 from domain.transfers import Failure, TransferRequest, TransferType
-
-REFERENCES_KEPT: Final = 10_000
-"""Names of accounts that are remembered as they were read: few accounts are in many rows."""
 
 
 class BatchStage(StrEnum):
@@ -194,7 +190,7 @@ class BatchRow:
 
 
 class StagedRow(NamedTuple):
-    """What a row of a batch asks for: that of ``BatchRow`` which its posting needs."""
+    """What a row of a batch asks for: ``BatchRow`` without what became of it."""
 
     # A tuple and not a dataclass, which takes four times as long: every row of every batch is one.
     position: int
@@ -223,7 +219,6 @@ def request_of(row: BatchRow | StagedRow) -> TransferRequest:
     )
 
 
-@lru_cache(maxsize=REFERENCES_KEPT)
 def reference_in(text: str | None) -> AccountReference | None:
     """Read how a row names an account; ``None`` stands for the settlement account."""
     return None if text is None else AccountReference.parse(text)

@@ -24,14 +24,17 @@ def numbers(values: Iterable[int]) -> str:
 
 def texts(values: Iterable[str | None]) -> str:
     """Write what is cast to ``text[]``."""
-    return _array(
-        [_NULL if value is None else f'"{value.translate(_ESCAPES)}"' for value in values]
-    )
+    return _array([_NULL if value is None else f'"{_escaped(value)}"' for value in values])
 
 
 def hashes(values: Iterable[bytes]) -> str:
     """Write what is cast to ``bytea[]``."""
     return _array([f"\\\\x{value.hex()}" for value in values])
+
+
+def _escaped(text: str) -> str:
+    # Quickly told of nearly all that there is nothing to escape.
+    return text.translate(_ESCAPES) if "\\" in text or '"' in text else text
 
 
 def _array(elements: Iterable[str]) -> str:

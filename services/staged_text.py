@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from domain.batches import BatchRow
+from domain.batches import StagedRow
 from persistence.copy_text import NULL, copied
 
 _NO_METADATA: Final = "{}"
 
 
-def staged_row(row: BatchRow) -> str:
+def staged_row(row: StagedRow) -> str:
     """Write what a row asks for, without the batch that it belongs to.
 
     Notes
@@ -20,7 +20,7 @@ def staged_row(row: BatchRow) -> str:
     fields = (
         str(row.position),
         copied(row.idempotency_key),
-        row.type.value,
+        row.type,
         copied(row.source),
         copied(row.destination),
         str(row.amount_minor),
@@ -32,6 +32,6 @@ def staged_row(row: BatchRow) -> str:
     return "\t".join(fields) + "\n"
 
 
-def _metadata(metadata: Mapping[str, Any]) -> str:
+def _metadata(metadata: Mapping[str, Any] | None) -> str:
     """Write metadata, its keys in order: the same metadata is the same text."""
     return copied(json.dumps(metadata, sort_keys=True)) if metadata else _NO_METADATA

@@ -32,23 +32,35 @@ def require_sides(request: TransferRequest) -> None:
     ValidationFailed
         A side is missing or must not be named, or clients cannot ask for the type.
     """
-    if request.legs:
-        return
-    given = {"source": request.source, "destination": request.destination}
-    wanted = _SIDES.get(request.type)
+    if not request.legs:
+        require_named_sides(request.type, request.source, request.destination)
+
+
+def require_named_sides(
+    type_: TransferType, source: object | None, destination: object | None
+) -> None:
+    """Hold what is named as sides, in whatever form, against a transfer's type.
+
+    Raises
+    ------
+    ValidationFailed
+        As ``require_sides``.
+    """
+    given = {"source": source, "destination": destination}
+    wanted = _SIDES.get(type_)
     if wanted is None:
         raise ValidationFailed(
             [FieldProblem("type", "unsupported", "must be INTERNAL, DEPOSIT or WITHDRAWAL")]
         )
     problems = [
-        FieldProblem(field, "missing", f"is required for a transfer of type {request.type}")
+        FieldProblem(field, "missing", f"is required for a transfer of type {type_}")
         for field in given
         if field in wanted and given[field] is None
     ] + [
         FieldProblem(
             field,
             "not_allowed",
-            f"must be left out of a transfer of type {request.type}: "
+            f"must be left out of a transfer of type {type_}: "
             "the other side is the tenant's settlement account",
         )
         for field in given

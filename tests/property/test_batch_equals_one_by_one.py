@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.access import ApiKey, Scope
 from domain.accounts import AccountReference
-from domain.batches import BatchOrder, BatchRow, RowStatus, request_of
+from domain.batches import BatchOrder, RowStatus, StagedRow, request_of
 from domain.errors import DomainError, TransferRefusal
 from domain.ids import AccountId, BatchId
 from domain.limits import AMOUNT_MAXIMUM_MINOR
@@ -75,14 +75,14 @@ class Bank:
     key: ApiKey
     accounts: list[AccountId] = field(default_factory=list)
 
-    def row(self, position: int, key: int, wish: Wish) -> BatchRow:
+    def row(self, position: int, key: int, wish: Wish) -> StagedRow:
         def name(place: Name) -> str:
             return NOBODY if place is None else str(self.accounts[place])
 
-        return BatchRow(
+        return StagedRow(
             position=position,
             idempotency_key=f"key-{key}",
-            type=wish.type,
+            type=wish.type.value,
             source=None if wish.type is TransferType.DEPOSIT else name(wish.source),
             destination=None if wish.type is TransferType.WITHDRAWAL else name(wish.destination),
             amount_minor=wish.amount,
@@ -90,15 +90,12 @@ class Bank:
             description=None,
             metadata={},
             effective_at=None,
-            status=RowStatus.PENDING,
-            failure=None,
-            transfer_id=None,
         )
 
-    async def one_by_one(self, rows: Sequence[BatchRow]) -> list[str]:
+    async def one_by_one(self, rows: Sequence[StagedRow]) -> list[str]:
         return [await self._single(row) for row in rows]
 
-    async def in_a_batch(self, rows: Sequence[BatchRow]) -> list[str]:
+    async def in_a_batch(self, rows: Sequence[StagedRow]) -> list[str]:
         batches = self.services.batches
         order = BatchOrder(
             id=BatchId(new_uuid()),
@@ -151,7 +148,7 @@ class Bank:
             )
         return sorted(found)
 
-    async def _single(self, row: BatchRow) -> str:
+    async def _single(self, row: StagedRow) -> str:
         transactions, tenant_id = self.services.transactions, self.key.tenant_id
         try:
             prepared = await self.services.requests.prepare(tenant_id, request_of(row))

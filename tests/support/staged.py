@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 
-from domain.batches import BatchOrder, BatchRow, RowStatus, TransferBatch
+from domain.batches import BatchOrder, StagedRow, TransferBatch
 from domain.ids import BatchId
 from domain.transfers import TransferType
 from services.identifiers import new_uuid
@@ -30,10 +30,10 @@ async def stage_batch(
         requested_by=wallets.api_key_id,
     )
     rows = [
-        BatchRow(
+        StagedRow(
             position=position,
             idempotency_key=key,
-            type=TransferType.INTERNAL,
+            type=TransferType.INTERNAL.value,
             source=str(wallets.source.id),
             destination=str(wallets.destination.id),
             amount_minor=amount_minor,
@@ -41,9 +41,6 @@ async def stage_batch(
             description=None,
             metadata={},
             effective_at=None,
-            status=RowStatus.PENDING,
-            failure=None,
-            transfer_id=None,
         )
         for position, key in enumerate(keys, start=1)
     ]
