@@ -132,13 +132,13 @@ async def measure_batches(
     idle = _memory(bench)
     await reference()
     runs = [await run(contention) for contention in CONTENTIONS]
-    runs.append(await run(Contention.DISTINCT, in_flight=IN_FLIGHT))
     if grown_transfers:
         missing = grown_transfers - await _count(bench)
         if missing > 0:
             report(f"filling the tables to {grown_transfers:,} transfers")
             await fill_ledger(bench, missing)
         runs += [await run(contention) for contention in GROWN_CONTENTIONS]
+    runs.append(await run(Contention.DISTINCT, in_flight=IN_FLIGHT))
     return BatchResults(rates, runs, _memory(bench), idle)
 
 

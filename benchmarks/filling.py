@@ -11,6 +11,8 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.stack import ACCOUNT_ID_PREFIX, ACCOUNTS, CURRENCY, BenchStack
+from persistence.database import Database
+from services.ledger_seals import SealService
 
 FILL: Final = Path(__file__).with_name("growth.sql")
 SORT_MEMORY: Final = "256MB"
@@ -23,6 +25,14 @@ SELECT class.relname, trigger.tgname FROM pg_trigger AS trigger
 JOIN pg_class AS class ON class.oid = trigger.tgrelid
 WHERE trigger.tgenabled = 'A' AND NOT trigger.tgisinternal
 """
+
+# The newest seal counts all entries that are sealed.
+_UNSEALED: Final = """
+SELECT (SELECT count(*) FROM ledger_entries)
+    - coalesce((SELECT position FROM ledger_seals ORDER BY number DESC LIMIT 1), 0)
+"""
+SEALING_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.5
 
 # A run's id as text, with the hyphens where visibility has them.
 _DIGITS: Final = "lower(hex(clone.run_id))"
@@ -93,9 +103,23 @@ async def fill_ledger(bench: BenchStack, number: int) -> None:
                 )
             if change == "DISABLE TRIGGER":
                 await connection.execute(text.encode())
-    # So that neither falls into a measurement.
+    # So that none of it falls into a measurement.
+    await _seal_all(bench)
     await bench.execute("VACUUM ANALYZE")
     await bench.execute("CHECKPOINT")
+
+
+async def _seal_all(bench: BenchStack) -> None:
+    """Seal what was added, as it would have been while it was posted."""
+    database = Database.at(bench.superuser_url())
+    try:
+        seals = SealService(database)
+        while (await bench.execute(_UNSEALED))[0][0]:
+            # Where the stack itself is just sealing, this does nothing.
+            await seals.seal(seconds=SEALING_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        await database.close()
 
 
 async def fill_temporal(bench: BenchStack, number: int, *, first: int) -> None:
