@@ -91,7 +91,9 @@ class BatchPostingService:
         on money. Where one of them then fails, the chunk is rolled back and done in its turn.
         """
         batch = await self._batch(tenant_id, batch_id)
-        async with Lookahead(self._database, chunk_rows=self._chunk_rows) as lookahead:
+        async with Lookahead(
+            self._database, chunk_rows=self._chunk_rows, chunks=chunks
+        ) as lookahead:
             for _ in range(chunks):
                 if batch.is_final or not batch.counts.pending:
                     break

@@ -98,6 +98,8 @@ class Lookahead:
     ----------
     chunk_rows
         Rows of a chunk; an atomic batch is one.
+    chunks
+        How many will be taken: nothing is prepared behind the last.
 
     Notes
     -----
@@ -106,9 +108,10 @@ class Lookahead:
     see the circle, for its last part is in this process.
     """
 
-    def __init__(self, database: Database, *, chunk_rows: int) -> None:
+    def __init__(self, database: Database, *, chunk_rows: int, chunks: int) -> None:
         self._database = database
         self._chunk_rows = chunk_rows
+        self._left = chunks
         self._directory = Directory()
         self._upcoming: asyncio.Task[Chunk] | None = None
         self._begins = True
@@ -121,10 +124,12 @@ class Lookahead:
 
     def start(self, batch: TransferBatch, after: int) -> None:
         """Start with the rows behind a position."""
-        self._upcoming = asyncio.create_task(self._ahead(batch, after))
+        if self._left > 0:
+            self._upcoming = asyncio.create_task(self._ahead(batch, after))
 
     async def take(self, batch: TransferBatch) -> Chunk:
         """Give the rows behind a batch's position."""
+        self._left -= 1
         if self._upcoming is not None:
             # It stays known until it is here: where this is cancelled, it is abandoned.
             chunk = await self._upcoming
@@ -146,10 +151,13 @@ class Lookahead:
         if upcoming is None:
             return
         upcoming.cancel()
-        with suppress(asyncio.CancelledError, DomainError):
-            chunk = await upcoming
-            if chunk.begun is not None:
-                await chunk.begun.abandon()
+        # Not awaited itself: its cancellation is none of who waits here.
+        await asyncio.wait([upcoming])
+        if upcoming.cancelled() or upcoming.exception() is not None:
+            return
+        begun = upcoming.result().begun
+        if begun is not None:
+            await begun.abandon()
 
     async def _ahead(self, batch: TransferBatch, after: int) -> Chunk:
         chunk = await self._prepare(batch, after)

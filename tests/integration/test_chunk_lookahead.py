@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -49,6 +50,10 @@ def other(own_url: str) -> Iterator[psycopg.Connection[Any]]:
         connection.rollback()
 
 
+def ahead(wallets: Wallets, *, chunks: int = ROWS) -> Lookahead:
+    return Lookahead(wallets.services.database, chunk_rows=CHUNK_ROWS, chunks=chunks)
+
+
 async def keys_taken(wallets: Wallets, keys: list[str]) -> int:
     async with wallets.services.database.transaction(EVERY_TENANT) as unit_of_work:
         taken = [
@@ -62,7 +67,7 @@ async def test_a_chunk_that_has_begun_leaves_nothing_where_it_is_abandoned(
 ) -> None:
     keys = new_keys(ROWS)
     batch = await stage_batch(wallets, keys)
-    async with Lookahead(wallets.services.database, chunk_rows=CHUNK_ROWS) as lookahead:
+    async with ahead(wallets) as lookahead:
         lookahead.start(batch, 0)
         chunk = await lookahead.take(batch)
         assert chunk.begun is not None
@@ -72,10 +77,19 @@ async def test_a_chunk_that_has_begun_leaves_nothing_where_it_is_abandoned(
     assert await keys_taken(wallets, keys) == 0
 
 
+async def test_nothing_is_begun_behind_the_last_chunk_that_is_wanted(wallets: Wallets) -> None:
+    batch = await stage_batch(wallets, new_keys(ROWS))
+    async with ahead(wallets, chunks=1) as lookahead:
+        chunk = await lookahead.take(batch)
+        lookahead.start(batch, chunk.last)
+        following = await lookahead.take(replace(batch, position=chunk.last))
+        assert (following.after, following.begun) == (chunk.last, None)
+
+
 async def test_what_another_attempt_has_posted_is_not_begun_again(wallets: Wallets) -> None:
     keys = new_keys(ROWS)
     batch = await stage_batch(wallets, keys)
-    async with Lookahead(wallets.services.database, chunk_rows=CHUNK_ROWS) as lookahead:
+    async with ahead(wallets) as lookahead:
         lookahead.start(batch, CHUNK_ROWS)
         chunk = await lookahead.take(batch)
         assert (chunk.after, chunk.begun) == (0, None)
@@ -88,7 +102,7 @@ async def test_a_chunk_waits_for_its_turn_while_another_takes_one_of_its_keys(
     keys = new_keys(ROWS)
     batch = await stage_batch(wallets, keys)
     other.execute(CLAIM, (wallets.tenant_id, keys[0]))
-    async with Lookahead(wallets.services.database, chunk_rows=CHUNK_ROWS) as lookahead:
+    async with ahead(wallets) as lookahead:
         lookahead.start(batch, 0)
         chunk = await lookahead.take(batch)
         assert chunk.begun is None
@@ -137,7 +151,7 @@ async def test_a_batch_that_is_stopped_keeps_nothing_of_the_chunk_that_has_begun
     keys = new_keys(ROWS)
     batch = await stage_batch(wallets, keys)
     service = BatchPostingService(wallets.services.database, chunk_rows=CHUNK_ROWS)
-    async with Lookahead(wallets.services.database, chunk_rows=CHUNK_ROWS) as lookahead:
+    async with ahead(wallets) as lookahead:
         lookahead.start(batch, 0)
         chunk = await lookahead.take(batch)
         assert chunk.begun is not None
