@@ -242,6 +242,9 @@ EVIDENCE_HISTORY_EVENTS_MAXIMUM: Final = 2_000
 EVIDENCE_RUNS_MAXIMUM: Final = 20
 """Runs of a workflow, the newest, of which an evidence document tells."""
 
+EVIDENCE_TEMPORAL_SECONDS_MAXIMUM: Final = 10
+"""How long an evidence document waits for the histories; without them it says so."""
+
 EVIDENCE_ROWS_MAXIMUM: Final = 1_000
 """Rows of each list in an evidence document; it says where there are more."""
 

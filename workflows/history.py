@@ -1,5 +1,6 @@
 """What Temporal still has of a transfer's workflow, as evidence."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,8 +21,13 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
+from domain.errors import TemporalUnavailable
 from domain.evidence import HistoryRecord, TemporalEvidence, WorkflowRun
-from domain.limits import EVIDENCE_HISTORY_EVENTS_MAXIMUM, EVIDENCE_RUNS_MAXIMUM
+from domain.limits import (
+    EVIDENCE_HISTORY_EVENTS_MAXIMUM,
+    EVIDENCE_RUNS_MAXIMUM,
+    EVIDENCE_TEMPORAL_SECONDS_MAXIMUM,
+)
 from domain.stuck import NOT_FOUND, OPEN_STATUSES
 from domain.transfers import Transfer
 from workflows.search_attributes import BATCH_ID, TRANSFER_ID
@@ -71,7 +77,16 @@ class HistoryReader:
         Notes
         -----
         Of very many runs, the newest. A run whose history is gone tells nothing any more.
+        Temporal refuses a read now and then where it is busy with the same workflow, and is asked
+        again: a document should not lack the history for that.
         """
+        try:
+            async with asyncio.timeout(EVIDENCE_TEMPORAL_SECONDS_MAXIMUM):
+                return await self._read(transfer)
+        except TimeoutError as error:
+            raise TemporalUnavailable from error
+
+    async def _read(self, transfer: Transfer) -> TemporalEvidence:
         workflow_id = transfer.workflow_id
         described, is_complete = await self._runs(transfer)
         runs: list[WorkflowRun] = []
@@ -120,21 +135,22 @@ class HistoryReader:
         Temporal's list may lag, so that the newest run is asked for by itself. It is searched by
         ids: the workflow's own ends with a client's key, which may hold any character.
         """
-        newest = await describe(self._client, transfer.workflow_id)
+        newest = await describe(self._client, transfer.workflow_id, retry=True)
         if newest is None:
             return [], True
         found = {_execution_of(newest).run_id: newest}
         query = f"{TRANSFER_ID.name} = '{transfer.id}'"
         if transfer.batch_id is not None:
             query = f"{BATCH_ID.name} = '{transfer.batch_id}'"
+        most = EVIDENCE_RUNS_MAXIMUM + 1
         run_ids = [
             info.execution.run_id
-            async for info in listed(self._client, query, maximum=EVIDENCE_RUNS_MAXIMUM + 1)
+            async for info in listed(self._client, query, maximum=most, retry=True)
             if info.execution.workflow_id == transfer.workflow_id
         ]
         for run_id in run_ids[:EVIDENCE_RUNS_MAXIMUM]:
             if run_id not in found:
-                run = await describe(self._client, transfer.workflow_id, run_id)
+                run = await describe(self._client, transfer.workflow_id, run_id, retry=True)
                 if run is not None:
                     found[run_id] = run
         return sorted(found.values(), key=_started_at), len(run_ids) <= EVIDENCE_RUNS_MAXIMUM
@@ -193,6 +209,7 @@ class HistoryReader:
                             maximum_page_size=PAGE_EVENTS,
                             next_page_token=next_page,
                         ),
+                        retry=True,
                         timeout=RPC_TIMEOUT,
                     )
             except RPCError as error:

@@ -68,9 +68,14 @@ def temporal_errors() -> Iterator[None]:
 
 
 async def describe(
-    client: Client, workflow_id: str, run_id: str = ""
+    client: Client, workflow_id: str, run_id: str = "", *, retry: bool = False
 ) -> DescribeWorkflowExecutionResponse | None:
     """Read the state of a workflow, of its newest run by default; ``None`` where there is none.
+
+    Parameters
+    ----------
+    retry
+        Ask again where Temporal answers that it can't now, for about ten seconds.
 
     Raises
     ------
@@ -84,6 +89,7 @@ async def describe(
                     namespace=client.namespace,
                     execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
                 ),
+                retry=retry,
                 timeout=RPC_TIMEOUT,
             )
     except RPCError as error:
@@ -93,7 +99,7 @@ async def describe(
 
 
 async def listed(
-    client: Client, query: str, *, maximum: int | None = None
+    client: Client, query: str, *, maximum: int | None = None, retry: bool = False
 ) -> AsyncIterator[WorkflowExecutionInfo]:
     """Go through the workflows that a query finds, page by page.
 
@@ -101,6 +107,8 @@ async def listed(
     ----------
     maximum
         After so many it ends; ``None`` goes on to the last.
+    retry
+        As in ``describe``.
 
     Raises
     ------
@@ -117,6 +125,7 @@ async def listed(
                     page_size=LIST_PAGE_SIZE if left is None else min(LIST_PAGE_SIZE, left),
                     next_page_token=next_page,
                 ),
+                retry=retry,
                 timeout=RPC_TIMEOUT,
             )
         for found in page.executions:

@@ -56,7 +56,7 @@ async def tls_proxy(
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target_reader, target_writer = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(_pump(reader, target_writer), _pump(target_reader, writer))
+        await asyncio.gather(pump(reader, target_writer), pump(target_reader, writer))
 
     server = await asyncio.start_server(serve, LOOPBACK, 0, ssl=context)
     try:
@@ -65,7 +65,8 @@ async def tls_proxy(
         server.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hand on what comes, to the end."""
     with suppress(OSError, ssl.SSLError):
         while chunk := await reader.read(CHUNK_BYTES):
             writer.write(chunk)
